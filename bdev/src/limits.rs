@@ -1,0 +1,51 @@
+//! Every limit of this crate. Running out of any of them is a refusal with a name, never growth.
+
+/// Operations one channel holds at a time (submitted and not reaped). [`crate::Channel::submit`] gives the next one
+/// back.
+pub const CHANNEL_DEPTH: usize = 1024;
+
+/// Longest name or alias of a device, in bytes.
+pub const NAME_BYTES: usize = 255;
+
+/// Devices registered at a time.
+pub const DEVICES: usize = 4096;
+
+/// Aliases of one device.
+pub const ALIASES: usize = 16;
+
+/// Users (LUNs or layers) of one device.
+pub const USERS: usize = 1024;
+
+/// Subscribers to a registry's events.
+pub const SUBSCRIBERS: usize = 1024;
+
+/// Largest medium in bytes: what a signed file offset can address.
+pub const MEDIUM_BYTES: u64 = i64::MAX as u64;
+
+/// Bytes that `malloc` copies or zeroes in one reap, so that a large operation does not stall the core's other work.
+pub const MALLOC_BYTES_PER_REAP: u64 = 256 * 1024;
+
+/// Errors injected into one device at a time.
+pub const INJECTIONS: usize = 64;
+
+/// Longest artificial latency of the delay layer, in microseconds: an hour.
+pub const DELAY_US: u64 = 3_600_000_000;
+
+/// How often one io_uring operation is started anew after EINTR, EAGAIN or ENOMEM before it fails.
+pub const URING_RETRIES: u8 = 32;
+
+/// Bytes of zeroes that one write of the write-zeroes fallback carries.
+pub const URING_ZERO_BYTES: usize = 1024 * 1024;
+
+/// Largest fixed buffer the kernel takes; a larger region is registered in pieces.
+pub const URING_FIXED_BYTES: usize = 1 << 30;
+
+/// Fixed buffers registered with one ring.
+pub const URING_FIXED_BUFFERS: usize = 1024;
+
+/// How long the probe for polled completions waits for its one read, in milliseconds.
+pub const IOPOLL_PROBE_MS: u64 = 100;
+
+/// How long a closing channel waits for the kernel to let go of its operations, in seconds. Afterwards their memory
+/// is leaked, never freed.
+pub const CLOSE_SECONDS: u64 = 30;

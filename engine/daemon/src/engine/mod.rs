@@ -1,0 +1,386 @@
+//! The daemon's view of the running engine: one trait between the control plane and the cores.
+//!
+//! The control plane owns the configuration and calls the engine to make it so; the engine never calls back. All calls
+//! come from control threads and may block; those that change something come one at a time, under the lock of
+//! [`crate::context::Control`].
+
+mod devices;
+mod live;
+mod rehearsal;
+
+pub use live::start;
+pub use rehearsal::Rehearsal;
+
+use crate::model::bdev::{BdevSpec, Uuid};
+use crate::model::{Model, PortalGroup};
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+/// Why the engine could not do something: an errno for RPC clients and a text for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {what}", rpc::error::errno_text(*errno))]
+pub struct EngineError {
+    /// Positive errno value.
+    pub errno: i32,
+    /// What it is about.
+    pub what: String,
+}
+
+impl EngineError {
+    /// An errno and what it is about.
+    pub fn new(errno: i32, what: impl Into<String>) -> Self {
+        Self { errno, what: what.into() }
+    }
+}
+
+impl From<EngineError> for rpc::RpcError {
+    fn from(error: EngineError) -> Self {
+        rpc::RpcError::errno(error.errno, error.what)
+    }
+}
+
+/// What runs the data path.
+pub trait Engine: Send + Sync {
+    /// Creates a block device. Its base, if it is a layer, exists.
+    ///
+    /// # Errors
+    /// The device cannot be had (no such file, out of memory, …).
+    fn create_bdev(&self, spec: &BdevSpec) -> Result<(), EngineError>;
+
+    /// Deletes a device that no published logical unit and no layer uses; returns once its memory is free.
+    ///
+    /// # Errors
+    /// ENODEV, or it does not come to rest.
+    fn delete_bdev(&self, name: &str) -> Result<(), EngineError>;
+
+    /// Changes a running device.
+    ///
+    /// # Errors
+    /// ENODEV; EINVAL if it is of another kind or the change makes no sense.
+    fn alter_bdev(&self, name: &str, change: &BdevChange) -> Result<(), EngineError>;
+
+    /// The device as it is now.
+    fn bdev(&self, name: &str) -> Option<BdevInfo>;
+
+    /// Counters of a device.
+    fn bdev_stats(&self, name: &str) -> DeviceCounts;
+
+    /// Sets a device's counters to zero.
+    fn reset_bdev_stats(&self, name: &str, what: ResetStats);
+
+    /// Makes the portals of a group listen; unless `wait` is set they accept at once. All or none.
+    ///
+    /// # Errors
+    /// An address is in use or not ours.
+    fn open_portals(&self, group: &PortalGroup) -> Result<(), EngineError>;
+
+    /// Lets the portals of a waiting group accept.
+    ///
+    /// # Errors
+    /// The group is not open.
+    fn start_portals(&self, tag: i32) -> Result<(), EngineError>;
+
+    /// Stops listening and closes the connections that came in through the group.
+    fn close_portals(&self, tag: i32);
+
+    /// Makes a configuration the current one on every core: new logins see it; logical units and targets that are gone
+    /// from it are drained before this returns, and sessions of targets that are gone are logged out.
+    ///
+    /// # Errors
+    /// A logical unit's device cannot be opened; the previous configuration stays.
+    fn publish(&self, model: &Arc<Model>) -> Result<(), EngineError>;
+
+    /// Asks the initiators of a target to log out, those of one portal group or all.
+    fn request_logout(&self, target: &str, pg_tag: Option<i32>);
+
+    /// All connections.
+    fn connections(&self) -> Vec<ConnectionInfo>;
+
+    /// All cores.
+    fn cores(&self) -> Vec<CoreInfo>;
+
+    /// Counters of the protocol layers, per core.
+    fn protocol_stats(&self) -> Vec<ProtocolStats>;
+
+    /// Readable once a core has failed; the process should then shut down.
+    fn failure_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Stops the cores, after portals are closed, an empty configuration is published and devices are deleted.
+    fn shutdown(&self);
+}
+
+/// A change to a running block device.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BdevChange {
+    /// New length in blocks (null).
+    Resize(u64),
+    /// Look at the size of the file again (uring).
+    Rescan,
+    /// New latency (delay).
+    Latency(LatencyKind, std::time::Duration),
+    /// Inject errors (error).
+    Inject(Injection),
+    /// Let operations held back by "pending" errors go on (error).
+    ResumePending,
+}
+
+/// Which latency of a delay device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyKind {
+    /// Most reads.
+    AvgRead,
+    /// One read in a hundred.
+    P99Read,
+    /// Most writes.
+    AvgWrite,
+    /// One write in a hundred.
+    P99Write,
+}
+
+/// Operations that errors are injected into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InjectOn {
+    /// Removes every injection.
+    Clear,
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Unmaps.
+    Unmap,
+    /// Flushes.
+    Flush,
+    /// All of these.
+    All,
+}
+
+/// What happens to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InjectWhat {
+    /// They fail.
+    Failure,
+    /// They wait until [`BdevChange::ResumePending`].
+    Pending,
+    /// A byte of their data is changed.
+    CorruptData,
+    /// They find no memory once, and are tried again.
+    Nomem,
+    /// They fail with an NVMe status; not supported.
+    NvmeFailure,
+}
+
+/// An injection of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Injection {
+    /// Into which operations.
+    pub on: InjectOn,
+    /// What.
+    pub what: InjectWhat,
+    /// How many.
+    pub count: u32,
+    /// Only while at least this many operations are in flight.
+    pub queue_depth: u64,
+    /// Where the corrupted byte is.
+    pub corrupt_offset: u64,
+    /// What it becomes; 0 inverts it.
+    pub corrupt_value: u8,
+}
+
+/// A block device as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BdevInfo {
+    /// SPDK's name of the kind ("Malloc disk").
+    pub product: &'static str,
+    /// Bytes.
+    pub block_size: u32,
+    /// Length in blocks.
+    pub blocks: u64,
+    /// Identity.
+    pub uuid: Uuid,
+    /// Refuses writes.
+    pub read_only: bool,
+    /// Has these operations beyond reading.
+    pub write: bool,
+    /// See `write`.
+    pub flush: bool,
+    /// See `write`.
+    pub unmap: bool,
+    /// See `write`.
+    pub write_zeroes: bool,
+    /// Preferred unmap granularity in blocks.
+    pub unmap_granularity: u32,
+    /// Preferred transfer in blocks.
+    pub optimal_io_blocks: u32,
+}
+
+/// What [`Engine::reset_bdev_stats`] sets to zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetStats {
+    /// Everything.
+    #[default]
+    All,
+    /// The extremes of latency.
+    Maxmin,
+    /// The errors.
+    Error,
+    /// Nothing.
+    None,
+}
+
+/// Counters of one kind of operation. Latencies are in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpStats {
+    /// Operations completed.
+    pub ops: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Operations failed.
+    pub errors: u64,
+    /// Sum of latencies.
+    pub latency: u64,
+    /// Longest latency.
+    pub max_latency: u64,
+    /// Shortest latency; 0 without operations.
+    pub min_latency: u64,
+}
+
+/// Counters of a block device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BdevStats {
+    /// Reads.
+    pub read: OpStats,
+    /// Writes.
+    pub write: OpStats,
+    /// Unmaps.
+    pub unmap: OpStats,
+    /// Flushes.
+    pub flush: OpStats,
+}
+
+/// Counters of a device in all and of each channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounts {
+    /// Over all channels there were, since the last reset.
+    pub total: BdevStats,
+    /// Of each channel that is open.
+    pub channels: Vec<BdevStats>,
+}
+
+/// One iSCSI connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Unique while it lasts.
+    pub id: i32,
+    /// Connection id of the session.
+    pub cid: u16,
+    /// Session handle; `None` before login.
+    pub tsih: Option<u16>,
+    /// What it is doing.
+    pub state: ConnectionState,
+    /// SPDK's name of the login phase: `security_negotiation_phase`, `operational_negotiation_phase`,
+    /// `full_feature_phase` or `not_started`.
+    pub login_phase: &'static str,
+    /// Where it came from.
+    pub initiator: SocketAddr,
+    /// Where it came in.
+    pub local: SocketAddr,
+    /// Portal group tag.
+    pub pg_tag: i32,
+    /// Name of the target; empty in a discovery session and before login.
+    pub target: String,
+    /// Name of the initiator; empty before login.
+    pub initiator_name: String,
+    /// Index of the core that owns it.
+    pub core: u32,
+    /// Runs over iSER.
+    pub iser: bool,
+}
+
+/// What a connection is doing, in SPDK's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Accepted, login or full feature phase.
+    Running,
+    /// Draining.
+    Exiting,
+}
+
+/// One reactor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreInfo {
+    /// Index.
+    pub core: u32,
+    /// The CPU it is pinned to.
+    pub cpu: u32,
+    /// Kernel thread id.
+    pub tid: u64,
+    /// Nanoseconds in turns that did something.
+    pub busy: u64,
+    /// Nanoseconds in turns that did not, and asleep.
+    pub idle: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Its pollers.
+    pub pollers: Vec<PollerInfo>,
+    /// Block devices it has a channel to.
+    pub channels: Vec<String>,
+    /// Buffer pools.
+    pub pools: Vec<PoolInfo>,
+}
+
+/// One poller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PollerInfo {
+    /// Unique on its core.
+    pub id: u64,
+    /// Name.
+    pub name: String,
+    /// Times it was polled.
+    pub polls: u64,
+    /// Times it did something.
+    pub busy_polls: u64,
+}
+
+/// One class of buffers on a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolInfo {
+    /// Length of a buffer.
+    pub buffer_bytes: u32,
+    /// Buffers in all.
+    pub total: u64,
+    /// Buffers free now.
+    pub free: u64,
+    /// Buffers handed out so far.
+    pub taken: u64,
+    /// Times there was none.
+    pub exhausted: u64,
+}
+
+/// Counters of the protocol layers on one core, by name: `("commands", 17)` becomes `isere_iscsi_commands_total`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolStats {
+    /// Index of the core.
+    pub core: u32,
+    /// Monotonic counts.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Latencies of kinds of command.
+    pub latencies: Vec<LatencyStats>,
+}
+
+/// A histogram of latencies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LatencyStats {
+    /// Of what: `read`, `write`, …
+    pub of: &'static str,
+    /// Upper bound in nanoseconds and the number of values not above it that no smaller bucket counts; ascending.
+    pub buckets: Vec<(u64, u64)>,
+    /// Sum of all values in nanoseconds.
+    pub sum: u64,
+}

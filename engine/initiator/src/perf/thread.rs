@@ -1,0 +1,156 @@
+//! One measuring thread: polls its connections until the time is up.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use super::host;
+use super::pacing::Pacing;
+use super::tally::Tally;
+use super::worker::Worker;
+use super::PerfError;
+
+/// Times of a run, in nanoseconds since `epoch`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    pub epoch: Instant,
+    /// The warm-up ends.
+    pub measure_from_ns: u64,
+    /// No I/O is issued from here on.
+    pub measure_to_ns: u64,
+    /// What is still outstanding here is given up.
+    pub give_up_ns: u64,
+}
+
+impl Schedule {
+    fn elapsed(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_nanos() as u64
+    }
+}
+
+/// What a thread shows of itself while it runs. Only it writes; on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Gauge {
+    pub ios: AtomicU64,
+    pub errors: AtomicU64,
+}
+
+/// A thread and what it works on.
+pub(super) struct Measuring<'a> {
+    pub workers: Vec<Worker>,
+    pub pacing: Option<Pacing>,
+    pub schedule: Schedule,
+    pub gauge: &'a Gauge,
+    /// Another thread failed.
+    pub stop: &'a AtomicBool,
+}
+
+impl Measuring<'_> {
+    /// Runs to the end of the schedule.
+    pub fn run(mut self) -> Result<Tally, PerfError> {
+        let mut tally = Tally::new(self.schedule.measure_from_ns, self.schedule.measure_to_ns);
+        let outcome = self.measure(&mut tally);
+        if outcome.is_err() {
+            self.stop.store(true, Relaxed);
+        }
+        outcome.map(|()| tally)
+    }
+
+    fn measure(&mut self, tally: &mut Tally) -> Result<(), PerfError> {
+        let mut cpu = CpuTime::default();
+        let mut now = Instant::now();
+        loop {
+            let ns = self.schedule.elapsed(now);
+            cpu.look(ns, &self.schedule);
+            let issuing = ns < self.schedule.measure_to_ns;
+            if self.stop.load(Relaxed) || ns >= self.schedule.give_up_ns {
+                break;
+            }
+            if !issuing && self.workers.iter().all(Worker::is_idle) {
+                break;
+            }
+            for index in 0..self.workers.len() {
+                now = self.turn(index, now, tally)?;
+            }
+            self.gauge.ios.store(tally.total, Relaxed);
+            self.gauge.errors.store(tally.errors, Relaxed);
+        }
+        (tally.cpu_user_ns, tally.cpu_system_ns) = cpu.spent();
+        tally.backlog = self.pacing.map_or(0, |pacing| pacing.backlog(self.schedule.measure_to_ns));
+        self.give_up_the_rest(tally);
+        self.log_out();
+        Ok(())
+    }
+
+    /// One turn of one connection. Returns the time, read once: after the receive, for all that it brought.
+    fn turn(&mut self, index: usize, now: Instant, tally: &mut Tally) -> Result<Instant, PerfError> {
+        let worker = &mut self.workers[index];
+        worker.session.poll(now);
+        let now = Instant::now();
+        let ns = self.schedule.elapsed(now);
+        while let Some(event) = worker.session.next_event() {
+            worker.take(event, ns, tally)?;
+        }
+        if ns < self.schedule.measure_to_ns {
+            match &mut self.pacing {
+                None => {
+                    while worker.can_issue() {
+                        worker.issue(ns, now);
+                    }
+                }
+                Some(pacing) => {
+                    while worker.can_issue()
+                        && let Some(due) = pacing.due(ns)
+                    {
+                        worker.issue(due, now);
+                        pacing.issued();
+                    }
+                }
+            }
+        }
+        worker.session.flush();
+        Ok(now)
+    }
+
+    fn give_up_the_rest(&self, tally: &mut Tally) {
+        for worker in &self.workers {
+            for _ in 0..worker.session.outstanding() {
+                tally.error(|| "an I/O was never answered".to_owned());
+            }
+        }
+    }
+
+    /// Says goodbye, without waiting for answers: closing would do, but a target logs it as a failure.
+    fn log_out(&mut self) {
+        let now = Instant::now();
+        for worker in &mut self.workers {
+            if worker.session.log_out(now).is_ok() {
+                worker.session.flush();
+            }
+        }
+    }
+}
+
+/// Processor time spent inside the measured time.
+#[derive(Clone, Copy, Debug, Default)]
+struct CpuTime {
+    from: Option<(u64, u64)>,
+    to: Option<(u64, u64)>,
+}
+
+impl CpuTime {
+    /// Looks at the thread's time when the measured time begins and ends.
+    fn look(&mut self, ns: u64, schedule: &Schedule) {
+        if self.from.is_none() && ns >= schedule.measure_from_ns {
+            self.from = Some(host::thread_time());
+        }
+        if self.to.is_none() && ns >= schedule.measure_to_ns {
+            self.to = Some(host::thread_time());
+        }
+    }
+
+    fn spent(&self) -> (u64, u64) {
+        let (from, to) = (self.from.unwrap_or_default(), self.to.unwrap_or_default());
+        (to.0.saturating_sub(from.0), to.1.saturating_sub(from.1))
+    }
+}

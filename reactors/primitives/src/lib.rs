@@ -1,0 +1,22 @@
+//! The words every layer of isere shares: tags, fixed slabs, index queues, serial numbers, checked reads of
+//! wire bytes, and the affine DMA buffer handle.
+//!
+//! No clock, no socket, no thread, no device: this crate builds without std, and the protocol crates above it
+//! inherit that.
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+pub mod buf;
+pub mod queue;
+pub mod serial;
+pub mod slab;
+pub mod span;
+pub mod tag;
+
+pub use buf::{Buf, Home};
+pub use queue::IndexQueue;
+pub use serial::Serial;
+pub use slab::{Key, Slab};
+pub use tag::Tag;

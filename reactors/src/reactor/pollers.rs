@@ -1,0 +1,179 @@
+//! The pollers of one core, and the boundary their panics stop at.
+
+use crate::clock::Nanos;
+use crate::panics::guarded;
+use crate::poller::{Drained, Poller, PollerId, Progress, Turn};
+use crate::stats::{CoreStats, PollerStats};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+/// A core polls as many pollers as it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{limit} pollers run on this core already")]
+pub struct PollersFull {
+    /// The limit.
+    pub limit: usize,
+}
+
+/// A poller panicked: the process must end, in order.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("poller '{poller}' panicked: {message}")]
+pub struct Failure {
+    /// Its name.
+    pub poller: &'static str,
+    /// What the panic said.
+    pub message: String,
+}
+
+pub(crate) struct PollerSet {
+    entries: Vec<Entry>,
+    next_id: u64,
+    limit: usize,
+    stats: Arc<CoreStats>,
+    failures: Vec<Failure>,
+}
+
+struct Entry {
+    id: PollerId,
+    poller: Box<dyn Poller>,
+    stats: Arc<PollerStats>,
+    drained: bool,
+}
+
+impl PollerSet {
+    pub(crate) fn new(limit: usize, stats: Arc<CoreStats>) -> Self {
+        Self { entries: Vec::new(), next_id: 0, limit, stats, failures: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, poller: Box<dyn Poller>) -> Result<PollerId, PollersFull> {
+        if self.entries.len() >= self.limit {
+            return Err(PollersFull { limit: self.limit });
+        }
+        let id = PollerId(self.next_id);
+        self.next_id += 1;
+        let stats = self.stats.add_poller(id, poller.name());
+        self.entries.push(Entry { id, poller, stats, drained: false });
+        Ok(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: PollerId) -> Option<Box<dyn Poller>> {
+        let at = self.entries.iter().position(|e| e.id == id)?;
+        self.stats.remove_poller(id);
+        // The others keep their order.
+        Some(self.entries.remove(at).poller)
+    }
+
+    /// Polls each once.
+    #[inline]
+    pub(crate) fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let mut busy = 0;
+        self.visit(|entry| {
+            entry.stats.polls.add(1);
+            if entry.poller.poll(turn).is_busy() {
+                entry.stats.busy_polls.add(1);
+                busy += 1;
+            }
+        });
+        self.stats.polls.add(self.entries.len() as u64);
+        if busy > 0 {
+            self.stats.busy_polls.add(busy);
+        }
+        Progress::from_bool(busy > 0)
+    }
+
+    /// Asks each that has not drained yet to drain.
+    pub(crate) fn drain(&mut self) {
+        self.visit(|entry| {
+            if !entry.drained {
+                entry.drained = entry.poller.drain() == Drained::Done;
+            }
+        });
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.entries.iter().all(|e| e.drained)
+    }
+
+    /// Names of those that have not drained.
+    pub(crate) fn undrained(&self) -> Vec<&'static str> {
+        self.entries.iter().filter(|e| !e.drained).map(|e| e.stats.name).collect()
+    }
+
+    pub(crate) fn may_sleep(&mut self) -> bool {
+        let mut all = true;
+        self.visit(|entry| all = all && entry.poller.may_sleep());
+        all
+    }
+
+    pub(crate) fn before_sleep(&mut self) {
+        self.visit(|entry| entry.poller.before_sleep());
+    }
+
+    pub(crate) fn after_wake(&mut self) {
+        self.visit(|entry| entry.poller.after_wake());
+    }
+
+    pub(crate) fn wake_fds(&mut self, out: &mut Vec<RawFd>) {
+        self.visit(|entry| entry.poller.wake_fds(out));
+    }
+
+    pub(crate) fn deadline(&mut self) -> Option<Nanos> {
+        let mut first = None;
+        self.visit(|entry| first = first.into_iter().chain(entry.poller.deadline()).min());
+        first
+    }
+
+    /// The first thing that went wrong; forgets the others, which are logged.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        self.failures.drain(..).next()
+    }
+
+    #[inline]
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    /// Takes all out, first added first, each with whether it has drained.
+    pub(crate) fn clear(&mut self) -> Vec<(Box<dyn Poller>, bool)> {
+        for entry in &self.entries {
+            self.stats.remove_poller(entry.id);
+        }
+        std::mem::take(&mut self.entries).into_iter().map(|e| (e.poller, e.drained)).collect()
+    }
+
+    /// Calls `f` for each poller. One boundary around the loop instead of one per poller keeps a turn cheap; after a
+    /// panic the loop goes on behind the culprit, which is set aside.
+    #[inline]
+    fn visit(&mut self, mut f: impl FnMut(&mut Entry)) {
+        let mut next = 0;
+        while next < self.entries.len() {
+            let (entries, f) = (&mut self.entries, &mut f);
+            let walk = || {
+                while let Some(entry) = entries.get_mut(next) {
+                    f(entry);
+                    next += 1;
+                }
+            };
+            if let Err(message) = guarded(walk) {
+                self.set_aside(next, message);
+            }
+        }
+    }
+
+    #[cold]
+    fn set_aside(&mut self, at: usize, message: String) {
+        let entry = self.entries.remove(at);
+        self.stats.remove_poller(entry.id);
+        self.stats.panics.add(1);
+        tracing::error!(poller = entry.stats.name, message, "a poller panicked; the process has to end");
+        self.failures.push(Failure { poller: entry.stats.name, message });
+        // Not dropped: its state is unknown, and a device may still write to memory it owns.
+        std::mem::forget(entry.poller);
+    }
+}
+
+impl std::fmt::Debug for PollerSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|e| e.stats.name)).finish()
+    }
+}

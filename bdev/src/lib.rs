@@ -24,6 +24,8 @@ pub mod remote;
 mod shape;
 pub mod sim;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 mod track;
 pub mod uring;
 pub mod uuid;

@@ -244,3 +244,6 @@ impl Drop for MallocChannel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,11 @@ impl Bdev for Remote {
         let inner = self.inner.clone();
         let job = Box::new(move |core: &mut Core| seat_guest(core, &*inner, server));
         core.mail().post(self.owner, job).map_err(|error| {
-            let kind = if matches!(error, PostError::Full(_)) { io::ErrorKind::WouldBlock } else { io::ErrorKind::NotConnected };
+            let kind = if matches!(error, PostError::Full(_)) {
+                io::ErrorKind::WouldBlock
+            } else {
+                io::ErrorKind::NotConnected
+            };
             self.failed("asking its core", kind.into())
         })?;
         Ok(Box::new(RemoteChannel { client }))
@@ -96,7 +100,12 @@ fn seat_guest(core: &mut Core, device: &dyn Bdev, server: Server) {
             Err(error) => return tracing::error!(%error, "a core cannot serve devices to other ones"),
         },
     };
-    host.borrow_mut().seats.push(Seat { server, channel, backlog: Fifo::new(limits::CHANNEL_DEPTH) });
+    host.borrow_mut().seats.push(Seat {
+        server,
+        channel,
+        backlog: Fifo::new(limits::CHANNEL_DEPTH),
+        batch: DoneBatch::default(),
+    });
 }
 
 /// The owner core's poller: all channels that other cores have to devices of this one.
@@ -110,6 +119,7 @@ struct Seat {
     server: Server,
     channel: Box<dyn Channel>,
     backlog: Fifo<Io>,
+    batch: DoneBatch,
 }
 
 impl Poller for Host {
@@ -145,7 +155,7 @@ impl Seat {
     /// Takes requests, starts them, returns what is done.
     fn serve(&mut self) -> bool {
         let channel = &mut self.channel;
-        self.server.pull(&mut self.backlog, |tag| drop(channel.abort(tag)));
+        self.server.pull(&mut self.backlog, |tag| _ = channel.abort(tag));
         let mut started = false;
         while let Some(io) = self.backlog.pop() {
             match self.channel.submit(io) {
@@ -159,10 +169,9 @@ impl Seat {
         if started {
             self.channel.kick();
         }
-        let mut batch = DoneBatch::default();
-        self.channel.reap(&mut batch);
-        let finished = !batch.is_empty();
-        batch.drain().for_each(|done| self.server.reply(done));
+        self.channel.reap(&mut self.batch);
+        let finished = !self.batch.is_empty();
+        self.batch.drain().for_each(|done| self.server.reply(done));
         self.server.announce();
         started || finished
     }

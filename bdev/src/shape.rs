@@ -162,7 +162,9 @@ mod tests {
     fn sizes_stop_at_the_file_offset() {
         let most = limits::MEDIUM_BYTES / 4096;
         assert_eq!(check_size(most, 4096).unwrap(), most * 4096);
-        assert!(check_size(most + 1, 4096).is_err() && check_size(0, 512).is_err() && check_size(u64::MAX, 512).is_err());
+        assert!(
+            check_size(most + 1, 4096).is_err() && check_size(0, 512).is_err() && check_size(u64::MAX, 512).is_err()
+        );
         assert!(check_physical(Some(256), 512).is_err() && check_physical(Some(1536), 512).is_err());
         assert_eq!(check_physical(None, 512).unwrap(), 512);
     }

@@ -162,7 +162,7 @@ impl Disk {
         for (lba, versions) in std::mem::take(&mut self.volatile) {
             // 0 keeps the durable version.
             let survivor = split_mix(&mut state) % (versions.len() as u64 + 1);
-            if let Some(block) = versions.into_iter().take(survivor as usize).last() {
+            if let Some(block) = versions.into_iter().take(survivor as usize).next_back() {
                 self.settle(lba, block);
             }
         }

@@ -50,7 +50,12 @@ impl Worker {
     /// The system's, when there is no thread or descriptor to be had.
     pub fn spawn(name: &str, block_size: u32, device: Box<dyn Blocking>) -> io::Result<Self> {
         let bell = Arc::new(Bell::new()?);
-        let inbox = Arc::new(Inbox { bell, newcomers: Mutex::default(), news: AtomicBool::new(false), stop: AtomicBool::new(false) });
+        let inbox = Arc::new(Inbox {
+            bell,
+            newcomers: Mutex::default(),
+            news: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
         let mut service = Service { inbox: inbox.clone(), device, block_size, seats: Vec::new() };
         thread::Builder::new().name(name.to_owned()).spawn(move || service.run())?;
         Ok(Self { inbox })
@@ -214,13 +219,22 @@ impl WorkerBdev {
         let WorkerParams { name, product, geometry, features, .. } = params;
         let worker = Worker::spawn(&name, geometry.block_size, device)
             .map_err(|error| CreateError::system("starting a thread for", name, error))?;
-        Ok(Arc::new(Self { id, product, geometry, features: Features { lend: false, per_core: true, ..features }, worker }))
+        Ok(Arc::new(Self {
+            id,
+            product,
+            geometry,
+            features: Features { lend: false, per_core: true, ..features },
+            worker,
+        }))
     }
 }
 
 impl fmt::Debug for WorkerBdev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerBdev").field("name", &self.id.name).field("product", &self.product).finish_non_exhaustive()
+        f.debug_struct("WorkerBdev")
+            .field("name", &self.id.name)
+            .field("product", &self.product)
+            .finish_non_exhaustive()
     }
 }
 
@@ -247,7 +261,8 @@ impl Bdev for WorkerBdev {
 
     fn open(&self, _core: &mut Core) -> Result<Box<dyn Channel>, OpenError> {
         let what = "creating an eventfd";
-        let inner = self.worker.open().map_err(|error| OpenError::System { name: self.id.name.clone(), what, error })?;
+        let inner =
+            self.worker.open().map_err(|error| OpenError::System { name: self.id.name.clone(), what, error })?;
         let finished = Fifo::new(limits::CHANNEL_DEPTH);
         Ok(Box::new(Checked { geometry: self.geometry, features: self.features, inner, finished }))
     }

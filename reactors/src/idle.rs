@@ -117,6 +117,12 @@ impl Sleeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
+    use crate::mail::Mail;
+    use crate::percore::CoreId;
+    use crate::poller::{Poller, Turn};
+    use crate::pools::Pools;
+    use std::time::Duration;
 
     #[test]
     fn auto_spins_only_with_a_cpu_to_spare_or_isolated() {
@@ -136,5 +142,45 @@ mod tests {
         assert_eq!("adaptive".parse(), Ok(Idle::Adaptive));
         assert_eq!("auto".parse(), Ok(Idle::Auto));
         assert!("lazy".parse::<Idle>().unwrap_err().contains("spin, adaptive or auto"));
+    }
+
+    /// Something arrives just before the flag goes up, so no bell rings for it.
+    struct Late {
+        arrived: bool,
+        deadline: Nanos,
+    }
+
+    impl Poller for Late {
+        fn poll(&mut self, _: &mut Turn<'_>) -> Progress {
+            Progress::from_bool(std::mem::take(&mut self.arrived))
+        }
+
+        fn name(&self) -> &'static str {
+            "late"
+        }
+
+        fn before_sleep(&mut self) {
+            self.arrived = true;
+        }
+
+        // Lets the test fail instead of hang.
+        fn deadline(&self) -> Option<Nanos> {
+            Some(self.deadline)
+        }
+    }
+
+    #[test]
+    fn what_arrives_while_falling_asleep_is_not_slept_over() {
+        let (clock, mail) = (Clock::monotonic(), Mail::new(1, 1).unwrap());
+        let mut reactor = Reactor::new(CoreId(0), &mail, Pools::empty(0), Limits::default());
+        let deadline = clock.now() + Duration::from_secs(1);
+        reactor.core().add_poller(Box::new(Late { arrived: false, deadline })).unwrap();
+        let mut sleeper = Sleeper::default();
+        let now = clock.now();
+        let progress = reactor.turn(now);
+        sleeper.after(&mut reactor, now, progress, &clock);
+        assert_eq!(reactor.stats().snapshot().sleeps, 0);
+        assert_eq!(reactor.stats().snapshot().busy_polls, 1);
+        assert!(sleeper.last_work > now, "and it spins again first");
     }
 }

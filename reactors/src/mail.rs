@@ -8,7 +8,7 @@ use crossbeam_queue::ArrayQueue;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// A piece of work for another core.
 pub type Job = Box<dyn FnOnce(&mut Core) + Send>;
@@ -16,12 +16,13 @@ pub type Job = Box<dyn FnOnce(&mut Core) + Send>;
 /// Posts to the mailboxes of all cores. Cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct Mail {
-    inboxes: Arc<[Inbox]>,
+    inboxes: Arc<[Arc<Inbox>]>,
     /// Whose `messages_out` counts, when it is a core that posts.
     from: Option<Arc<CoreStats>>,
 }
 
-struct Inbox {
+/// The mailbox of one core.
+pub(crate) struct Inbox {
     queue: ArrayQueue<Job>,
     bell: Arc<Bell>,
     closed: AtomicBool,
@@ -70,11 +71,11 @@ impl Mail {
     /// The kernel's, when the process is out of descriptors.
     pub fn new(cores: usize, depth: usize) -> io::Result<Self> {
         let inbox = |_| {
-            Ok(Inbox {
+            Ok(Arc::new(Inbox {
                 queue: ArrayQueue::new(depth.max(1)),
                 bell: Arc::new(Bell::new()?),
                 closed: AtomicBool::new(false),
-            })
+            }))
         };
         let inboxes = (0..cores).map(inbox).collect::<io::Result<Arc<[_]>>>()?;
         Ok(Self { inboxes, from: None })
@@ -152,34 +153,34 @@ impl Mail {
         self
     }
 
-    /// The oldest job for `core`.
-    #[inline]
-    pub(crate) fn take(&self, core: CoreId) -> Option<Job> {
-        let inbox = self.inbox(core)?;
-        if inbox.queue.is_empty() { None } else { inbox.queue.pop() }
-    }
-
-    #[inline]
-    pub(crate) fn is_empty(&self, core: CoreId) -> bool {
-        self.inbox(core).is_none_or(|inbox| inbox.queue.is_empty())
-    }
-
-    /// Ends the mailbox of `core`: jobs in it are dropped, later ones refused.
-    pub(crate) fn close(&self, core: CoreId) {
-        if let Some(inbox) = self.inbox(core) {
-            inbox.closed.store(true, Ordering::SeqCst);
-            std::sync::atomic::fence(Ordering::SeqCst);
-            inbox.sweep();
-        }
-    }
-
-    #[inline]
-    fn inbox(&self, core: CoreId) -> Option<&Inbox> {
-        self.inboxes.get(usize::from(core.0))
+    /// The mailbox of `core`, for its reactor.
+    pub(crate) fn inbox(&self, core: CoreId) -> Option<&Arc<Inbox>> {
+        self.inboxes.get(core.index())
     }
 }
 
 impl Inbox {
+    /// The oldest job.
+    pub(crate) fn take(&self) -> Option<Job> {
+        self.queue.pop()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Ends the mailbox: jobs in it are dropped, later ones refused.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.sweep();
+    }
+
     fn sweep(&self) {
         while let Some(job) = self.queue.pop() {
             drop(job);

@@ -177,6 +177,15 @@ impl Core {
         self.pollers.poll(&mut turn)
     }
 
+    /// While draining, asks those pollers that have not drained yet; returns whether all have.
+    #[cold]
+    pub(crate) fn drain(&mut self) -> bool {
+        if self.phase == Phase::Draining {
+            self.pollers.drain();
+        }
+        self.phase != Phase::Running && self.pollers.is_drained()
+    }
+
     /// Asks all pollers to drain from now on.
     pub fn begin_drain(&mut self) {
         self.phase = self.phase.max(Phase::Draining);

@@ -2,7 +2,7 @@
 
 use crate::poller::PollerId;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ticks in a second of all `*_ticks` figures: a tick is a nanosecond.
 pub const TICK_RATE: u64 = 1_000_000_000;
@@ -26,6 +26,12 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Sets the value. Only the owning core may call this.
+    #[inline]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// Adds `n` from any thread: a locked instruction, for the control plane only.
     pub fn add_shared(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
@@ -40,9 +46,7 @@ pub struct CoreStats {
     pub turns: Counter,
     /// Turns in which something was done.
     pub busy_turns: Counter,
-    /// Calls of [`crate::Poller::poll`].
-    pub polls: Counter,
-    /// Those that did something.
+    /// Calls of [`crate::Poller::poll`] that did something.
     pub busy_polls: Counter,
     /// Jobs taken from the mailbox.
     pub messages_in: Counter,
@@ -54,13 +58,23 @@ pub struct CoreStats {
     pub panics: Counter,
     /// Nanoseconds of turns in which something was done.
     pub busy_ticks: Counter,
-    /// Nanoseconds of turns in which nothing was done, and of sleep.
-    pub idle_ticks: Counter,
     /// Times the reactor slept.
     pub sleeps: Counter,
     /// Sleeps ended by a message, a ring or a descriptor, not by a deadline.
     pub wakes: Counter,
-    pollers: Mutex<Vec<Arc<PollerStats>>>,
+    /// When the first turn began, in ticks.
+    pub(crate) began: Counter,
+    /// When the last turn began, in ticks. What was neither busy since the first one nor after this, was idle.
+    pub(crate) now: Counter,
+    pollers: Mutex<Roll>,
+}
+
+/// The pollers there are.
+#[derive(Default, Debug)]
+struct Roll {
+    present: Vec<Arc<PollerStats>>,
+    /// Polls of those that are gone.
+    past_polls: u64,
 }
 
 /// What is counted for one poller.
@@ -70,10 +84,10 @@ pub struct PollerStats {
     pub id: PollerId,
     /// [`crate::Poller::name`] when it was added.
     pub name: &'static str,
-    /// Calls of [`crate::Poller::poll`].
-    pub polls: Counter,
-    /// Those that did something.
+    /// Calls of [`crate::Poller::poll`] that did something.
     pub busy_polls: Counter,
+    /// The core's turns when it was added: it is polled in each turn since, so its polls need no counter.
+    added: u64,
 }
 
 /// The counters of a core at one moment. Each figure is exact; they are not read at quite the same instant.
@@ -83,7 +97,7 @@ pub struct CoreSnapshot {
     pub turns: u64,
     /// See [`CoreStats::busy_turns`].
     pub busy_turns: u64,
-    /// See [`CoreStats::polls`].
+    /// Calls of [`crate::Poller::poll`].
     pub polls: u64,
     /// See [`CoreStats::busy_polls`].
     pub busy_polls: u64,
@@ -97,7 +111,7 @@ pub struct CoreSnapshot {
     pub panics: u64,
     /// See [`CoreStats::busy_ticks`] and [`TICK_RATE`].
     pub busy_ticks: u64,
-    /// See [`CoreStats::idle_ticks`] and [`TICK_RATE`].
+    /// Nanoseconds of turns in which nothing was done, and of sleep. See [`TICK_RATE`].
     pub idle_ticks: u64,
     /// See [`CoreStats::sleeps`].
     pub sleeps: u64,
@@ -112,7 +126,7 @@ pub struct PollerSnapshot {
     pub id: PollerId,
     /// Its name.
     pub name: &'static str,
-    /// See [`PollerStats::polls`].
+    /// Calls of [`crate::Poller::poll`].
     pub polls: u64,
     /// See [`PollerStats::busy_polls`].
     pub busy_polls: u64,
@@ -125,14 +139,14 @@ impl CoreStats {
         CoreSnapshot {
             turns: self.turns.get(),
             busy_turns: self.busy_turns.get(),
-            polls: self.polls.get(),
+            polls: self.polls(),
             busy_polls: self.busy_polls.get(),
             messages_in: self.messages_in.get(),
             messages_out: self.messages_out.get(),
             task_polls: self.task_polls.get(),
             panics: self.panics.get(),
             busy_ticks: self.busy_ticks.get(),
-            idle_ticks: self.idle_ticks.get(),
+            idle_ticks: self.now.get().saturating_sub(self.began.get()).saturating_sub(self.busy_ticks.get()),
             sleeps: self.sleeps.get(),
             wakes: self.wakes.get(),
         }
@@ -141,23 +155,36 @@ impl CoreStats {
     /// All pollers now, in the order they are polled.
     #[must_use]
     pub fn pollers(&self) -> Vec<PollerSnapshot> {
-        let pollers = self.pollers.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = self.turns.get();
         let read = |p: &Arc<PollerStats>| PollerSnapshot {
             id: p.id,
             name: p.name,
-            polls: p.polls.get(),
+            polls: turns.saturating_sub(p.added),
             busy_polls: p.busy_polls.get(),
         };
-        pollers.iter().map(read).collect()
+        self.roll().present.iter().map(read).collect()
+    }
+
+    fn polls(&self) -> u64 {
+        let (roll, turns) = (self.roll(), self.turns.get());
+        roll.past_polls + roll.present.iter().map(|p| turns.saturating_sub(p.added)).sum::<u64>()
     }
 
     pub(crate) fn add_poller(&self, id: PollerId, name: &'static str) -> Arc<PollerStats> {
-        let stats = Arc::new(PollerStats { id, name, polls: Counter::default(), busy_polls: Counter::default() });
-        self.pollers.lock().unwrap_or_else(PoisonError::into_inner).push(stats.clone());
+        let stats = Arc::new(PollerStats { id, name, busy_polls: Counter::default(), added: self.turns.get() });
+        self.roll().present.push(stats.clone());
         stats
     }
 
     pub(crate) fn remove_poller(&self, id: PollerId) {
-        self.pollers.lock().unwrap_or_else(PoisonError::into_inner).retain(|p| p.id != id);
+        let (mut roll, turns) = (self.roll(), self.turns.get());
+        if let Some(at) = roll.present.iter().position(|p| p.id == id) {
+            let gone = roll.present.remove(at);
+            roll.past_polls += turns.saturating_sub(gone.added);
+        }
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,6 @@
 //! A turn allocates nothing, whether there is something to do or not.
 
 use reactors::limits::Limits;
-use reactors::memory::{Arena, Hugepages};
 use reactors::{CoreId, Mail, Nanos, Poller, Pools, Progress, Reactor, Ring, Timers, Turn, WaitQueue, guard};
 use std::sync::Arc;
 
@@ -42,9 +41,7 @@ fn neither_an_idle_nor_a_busy_turn_allocates() {
     let core = CoreId(0);
     let mail = Mail::new(1, 4).unwrap();
     let ring = Arc::new(Ring::new(8, mail.bell(core).unwrap()));
-    let part = Arena::new(Hugepages::Off).region(2 << 20).unwrap().split(1).remove(0);
-    let pools = Pools::with_counts(0, part, 4, 0);
-    let mut reactor = Reactor::new(core, &mail, pools, Limits::default());
+    let mut reactor = Reactor::new(core, &mail, Pools::for_tests(0, 4, 0), Limits::default());
     let worker = Worker { ring: ring.clone(), timers: Timers::new(8), waiting: WaitQueue::new(8), served: 0 };
     let (_, worker) = reactor.core().add_shared(worker).unwrap();
     let _ = reactor.turn(Nanos::new(1));

@@ -66,9 +66,12 @@ impl Channel for Counted {
     fn submit(&mut self, io: Io) -> Result<(), Io> {
         // Lent memory goes home in any case; what it was lent for has happened.
         if self.lifeline.is_removed() && !io.is_lent() {
-            let full = self.outstanding() >= limits::CHANNEL_DEPTH;
-            // The queue has room for all operations there may be.
-            return if full { Err(io) } else { Ok(drop(self.refused.push(io.done(Status::Removed, self.block_size)))) };
+            if self.outstanding() >= limits::CHANNEL_DEPTH {
+                return Err(io);
+            }
+            // Room was just seen.
+            let _ = self.refused.push(io.done(Status::Removed, self.block_size));
+            return Ok(());
         }
         let started = Started { op: io.op, at: self.clock.now(), blocks: io.blocks };
         self.tracker.submit(&mut *self.below, io, started)

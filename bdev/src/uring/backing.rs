@@ -81,7 +81,14 @@ impl Backing {
         Ok((backing, geometry))
     }
 
-    fn geometry(&self, params: &UringParams, block_size: u32, bytes: u64, queue: Option<&Queue>, st_blksize: u64) -> Geometry {
+    fn geometry(
+        &self,
+        params: &UringParams,
+        block_size: u32,
+        bytes: u64,
+        queue: Option<&Queue>,
+        st_blksize: u64,
+    ) -> Geometry {
         let (physical, optimal, granularity) = match queue {
             Some(q) => (q.number("physical_block_size"), q.number("optimal_io_size"), q.number("discard_granularity")),
             None => (st_blksize, 0, st_blksize),
@@ -105,6 +112,13 @@ impl Backing {
     /// The present size in bytes.
     pub fn bytes(&self) -> io::Result<u64> {
         medium_bytes(&self.buffered)
+    }
+
+    /// The driver can poll for completions.
+    pub fn has_poll_queues(&self) -> bool {
+        let Ok(meta) = self.buffered.metadata() else { return false };
+        let device = if meta.file_type().is_block_device() { meta.rdev() } else { meta.dev() };
+        Queue::of(device).number("io_poll") == 1
     }
 
     /// A descriptor of its own for another thread.
@@ -279,7 +293,11 @@ fn failed(what: &'static str, path: &Path, error: io::Error) -> CreateError {
 }
 
 fn too_small(path: &Path, bytes: u64, block_size: u32) -> CreateError {
-    CreateError::invalid("filename", format!("{} of {bytes} bytes", path.display()), format!("at least one block of {block_size} bytes"))
+    CreateError::invalid(
+        "filename",
+        format!("{} of {bytes} bytes", path.display()),
+        format!("at least one block of {block_size} bytes"),
+    )
 }
 
 #[cfg(test)]

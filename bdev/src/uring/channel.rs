@@ -269,6 +269,7 @@ impl Channel for UringChannel {
             let ring = self.polled.as_mut().filter(|_| plain).unwrap_or(&mut self.ring);
             // SAFETY: a cancellation points to no memory. Where the ring has no room, the transfer ends by itself.
             unsafe { ring.push(&entry) };
+            ring.owe();
         }
         AbortOutcome::WillComplete
     }
@@ -299,6 +300,8 @@ impl Channel for UringChannel {
 impl Drop for UringChannel {
     fn drop(&mut self) {
         if self.drain() {
+            self.ring.release_files();
+            self.polled.iter_mut().for_each(Ring::release_files);
             return;
         }
         tracing::error!(path = %self.medium.backing.path.display(), operations = self.transfers.len(),

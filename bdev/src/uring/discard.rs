@@ -31,7 +31,8 @@ impl Blocking for Discard {
 
 /// Starts the thread that discards.
 pub(super) fn start(name: &str, backing: &Backing, block_size: u32) -> Result<Worker, CreateError> {
-    let file = backing.duplicate().map_err(|error| CreateError::system("duplicating the descriptor of", name, error))?;
+    let file =
+        backing.duplicate().map_err(|error| CreateError::system("duplicating the descriptor of", name, error))?;
     let discard = Box::new(Discard { file, block_size });
     Worker::spawn("bdev-discard", block_size, discard)
         .map_err(|error| CreateError::system("starting a thread for", name, error))

@@ -38,7 +38,8 @@ impl FixedBuffers {
     }
 
     pub fn iovecs(&self) -> Vec<libc::iovec> {
-        let iovec = |p: &Piece| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(p.start), iov_len: p.bytes };
+        let iovec =
+            |p: &Piece| libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(p.start), iov_len: p.bytes };
         self.pieces.iter().map(iovec).collect()
     }
 
@@ -59,10 +60,9 @@ impl FixedBuffers {
 }
 
 fn cut(start: usize, bytes: usize) -> impl Iterator<Item = Piece> {
-    (0..bytes).step_by(limits::URING_FIXED_BYTES).map(move |offset| Piece {
-        start: start + offset,
-        bytes: (bytes - offset).min(limits::URING_FIXED_BYTES),
-    })
+    (0..bytes)
+        .step_by(limits::URING_FIXED_BYTES)
+        .map(move |offset| Piece { start: start + offset, bytes: (bytes - offset).min(limits::URING_FIXED_BYTES) })
 }
 
 #[cfg(test)]

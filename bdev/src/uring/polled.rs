@@ -12,7 +12,12 @@ use crate::limits;
 /// Reads one block with a polled ring. Some kernels accept the read on a device without poll queues and never
 /// complete it, so the wait is bounded.
 pub(super) fn works(backing: &Backing, block_size: u32) -> bool {
-    let answer = if backing.is_direct() { probe(backing, block_size) } else { Err("it has no direct I/O".to_owned()) };
+    let answer = match (backing.is_direct(), backing.has_poll_queues()) {
+        (false, _) => Err("it has no direct I/O".to_owned()),
+        // Asked first: a read of a hole in a file succeeds without reaching the device.
+        (_, false) => Err("the device has no poll queues".to_owned()),
+        _ => probe(backing, block_size),
+    };
     if let Err(reason) = &answer {
         tracing::warn!(path = %backing.path.display(), %reason, "cannot poll for completions, taking interrupts");
     }
@@ -36,6 +41,7 @@ fn probe(backing: &Backing, block_size: u32) -> Result<(), String> {
     ring.submit();
     let result = wait(&mut ring);
     if result.is_some() {
+        ring.release_files();
         // SAFETY: allocated above with this layout; the kernel is done with it.
         unsafe { dealloc(block, layout) };
     }

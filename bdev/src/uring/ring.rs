@@ -16,6 +16,8 @@ pub(super) struct Ring {
     mode: Mode,
     /// The kernel was entered since the last [`Ring::run_completions`].
     entered: bool,
+    /// Something is queued that nobody will kick for.
+    owing: bool,
     /// Calls of `io_uring_enter` so far.
     pub enters: u64,
 }
@@ -94,13 +96,18 @@ impl Ring {
     }
 
     /// Lets the kernel move finished operations into the completion queue, if that takes a system call and none was
-    /// made since this was last called.
+    /// made since this was last called. What the kernel did not take before goes along.
     pub fn run_completions(&mut self, outstanding: bool) {
         let entered = std::mem::take(&mut self.entered);
-        if !entered && outstanding && self.uring.completion().is_empty() && self.wants_enter() {
+        if !entered && (self.owing || (outstanding && self.uring.completion().is_empty() && self.wants_enter())) {
             self.enter();
             self.entered = false;
         }
+    }
+
+    /// The next [`Ring::run_completions`] submits what is queued, even without a kick.
+    pub fn owe(&mut self) {
+        self.owing = true;
     }
 
     /// The next completion: user data and result.
@@ -140,6 +147,12 @@ impl Ring {
         let _ = self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
     }
 
+    /// Lets go of the registered files, which closing the ring alone does some time later: until then they count as
+    /// in use. To be called when nothing is under way.
+    pub fn release_files(&mut self) {
+        let _ = self.uring.submitter().unregister_files();
+    }
+
     fn wants_enter(&mut self) -> bool {
         let sq = self.uring.submission();
         self.mode == Mode::Polled || sq.taskrun() || sq.cq_overflow()
@@ -152,6 +165,7 @@ impl Ring {
             // EINTR, EAGAIN, EBUSY: what was not taken stays queued and goes with the next call.
             tracing::debug!(%error, "io_uring_enter");
         }
+        self.owing = !self.uring.submission().is_empty();
     }
 }
 
@@ -160,7 +174,7 @@ fn build(setup: impl FnOnce(&mut io_uring::Builder), mode: Mode) -> io::Result<R
     setup(builder.dontfork());
     // One entry an operation, and as many for their cancellations; the completion queue is twice that.
     let uring = builder.build(2 * limits::CHANNEL_DEPTH as u32)?;
-    Ok(Ring { uring, mode, entered: false, enters: 0 })
+    Ok(Ring { uring, mode, entered: false, owing: false, enters: 0 })
 }
 
 /// The kernel does not know one of the set-up flags.

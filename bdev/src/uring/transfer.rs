@@ -85,8 +85,8 @@ impl Transfer {
     /// Judges the result of a step: bytes moved, or a negative errno.
     pub fn advance(&mut self, result: i32, backing: &Backing, block_size: u32) -> Next {
         let Ok(moved) = u64::try_from(result) else { return self.failed(-result, backing, block_size) };
-        let carries_data = matches!(self.io.op, Op::Read | Op::Write)
-            || (self.io.op == Op::WriteZeroes && self.zero == Zero::Write);
+        let carries_data =
+            matches!(self.io.op, Op::Read | Op::Write) || (self.io.op == Op::WriteZeroes && self.zero == Zero::Write);
         if !carries_data {
             return Next::Finish(Status::Ok);
         }
@@ -147,6 +147,7 @@ pub(super) struct Zeroes(Box<[Page]>);
 
 #[derive(Clone, Debug)]
 #[repr(align(4096))]
+#[expect(dead_code, reason = "only the kernel reads it")]
 struct Page([u8; 4096]);
 
 impl Zeroes {

@@ -10,6 +10,7 @@ mod log;
 mod methods;
 mod metrics;
 mod model;
+mod perf;
 mod serve;
 
 use clap::Parser;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Rpc(args) => cli::rpc::run(&args),
-        Command::Perf(_) => Exit::Failure,
+        Command::Perf(args) => perf::run(&args),
         Command::Completions { shell } => {
             cli::completions(shell);
             Exit::Success

@@ -1,4 +1,4 @@
-//! Every limit of this crate's negotiation half. Running into one is a refusal with a clear status, never growth.
+//! Every limit of this crate. Running into one is a refusal with a clear status, never growth.
 
 /// Longest key name (RFC 7143 §6.1).
 pub const KEY_MAX: usize = 63;

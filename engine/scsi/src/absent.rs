@@ -1,4 +1,4 @@
-//! Commands to a LUN that has no logical unit (SAM-5 4.7.4): the few that are answered all the same, and the REPORT
+//! Commands to a LUN that has no logical unit (SAM-5): the few that are answered all the same, and the REPORT
 //! LUNS well known logical unit, which exists only for them.
 
 use crate::cdb::Cdb;

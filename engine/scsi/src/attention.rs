@@ -1,4 +1,4 @@
-//! Unit attention conditions (SAM-5 5.14, SPC-4 annex of additional sense codes).
+//! Unit attention conditions (SAM-5; their codes are in SPC-4).
 
 use crate::sense::{Sense, SenseKey};
 

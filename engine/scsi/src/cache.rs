@@ -1,4 +1,4 @@
-//! SYNCHRONIZE CACHE (SBC-3 5.24, 5.25) and PRE-FETCH (SBC-3 5.8, 5.9).
+//! SYNCHRONIZE CACHE and PRE-FETCH (SBC-3).
 
 use crate::block::BlockKind;
 use crate::plan::Plan;

@@ -1,4 +1,4 @@
-//! TEST UNIT READY (SPC-4 6.47), READ CAPACITY (10) and (16) (SBC-3 5.15, 5.16).
+//! TEST UNIT READY (SPC-4), READ CAPACITY (10) and (16) (SBC-3).
 
 use crate::cdb::Cdb;
 use crate::plan::Plan;
@@ -13,7 +13,7 @@ pub(crate) fn test_unit_ready(_: &mut Call<'_>) -> Result<Plan, Sense> {
 }
 
 /// The obsolete PMI asks for the last block that is read without a delay after LOGICAL BLOCK ADDRESS. There are no
-/// delays, so the answer is the same; without PMI the address must be zero (SBC-2 5.10).
+/// delays, so the answer is the same; without PMI the address must be zero (SBC-2).
 fn check_address(cdb: Cdb<'_>, lba: u64, pmi_byte: usize, last: u64) -> Result<(), Sense> {
     match cdb.bit(pmi_byte, 0) {
         false if lba != 0 => Err(Sense::cdb_byte(2)),

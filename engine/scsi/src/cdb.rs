@@ -65,7 +65,7 @@ impl Cdb<'_> {
         if self.byte(1) & 0xE0 == 0 { Ok(()) } else { Err(Sense::cdb_bit(1, 7)) }
     }
 
-    /// The blocks the command names. The field positions follow from the group of the operation code (SPC-4 4.2.2).
+    /// The blocks the command names. The field positions follow from the group of the operation code (SPC-4).
     #[inline]
     pub fn extent(self) -> Extent {
         let (lba, blocks, lba_byte, length_byte) = match self.opcode() >> 5 {
@@ -116,7 +116,7 @@ impl Extent {
         Ok(Self { blocks, ..extent })
     }
 
-    /// Not longer than `limit`; zero is no limit (SBC-3 6.6.4: INVALID FIELD IN CDB otherwise).
+    /// Not longer than `limit`; zero is no limit (SBC-3, block limits: INVALID FIELD IN CDB otherwise).
     #[inline]
     pub fn at_most(self, limit: u64) -> Result<Self, Sense> {
         if limit == 0 || self.blocks <= limit { Ok(self) } else { Err(Sense::cdb_byte(self.length_byte)) }

@@ -13,7 +13,7 @@ use crate::unit::{LogicalUnit, View};
 /// Decides the command `cdb` of `nexus` against this core's copy of the unit.
 ///
 /// `reply` is scratch of at least [`limits::REPLY`] bytes for parameter data. Of several reasons to refuse a command
-/// the first in this order is reported (SAM-5 5.3.3 and 5.14): RESERVATION CONFLICT, a pending unit attention, a fault
+/// the first in this order is reported (SAM-5): RESERVATION CONFLICT, a pending unit attention, a fault
 /// in the CDB, a stopped unit, write protection.
 #[must_use]
 pub fn execute(view: View<'_>, nexus: &mut Nexus, cdb: &[u8], reply: &mut [u8]) -> Plan {
@@ -98,7 +98,7 @@ fn refused(sense: Sense) -> Plan {
     Plan::Done(Outcome::check(sense))
 }
 
-/// The CDB is whole and does not ask for ACA (NormACA is 0, so NACA=1 is INVALID FIELD IN CDB, SAM-5 5.2).
+/// The CDB is whole and does not ask for ACA (NormACA is 0, so NACA=1 is INVALID FIELD IN CDB, SAM-5).
 #[inline]
 fn check_cdb(command: &Command, cdb: Cdb<'_>) -> Result<(), Sense> {
     const NACA: u8 = 2;

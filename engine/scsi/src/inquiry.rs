@@ -1,4 +1,4 @@
-//! INQUIRY (SPC-4 6.6): standard data; the vital product data pages are in `vpd`.
+//! INQUIRY (SPC-4): standard data; the vital product data pages are in `vpd`.
 
 use crate::cdb::Cdb;
 use crate::plan::Plan;

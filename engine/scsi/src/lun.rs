@@ -1,11 +1,11 @@
-//! Logical unit numbers on the wire (SAM-5 4.7): eight bytes with an addressing method.
+//! Logical unit numbers on the wire (SAM-5): eight bytes with an addressing method.
 
 /// A LUN as it stands in a command or a REPORT LUNS list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lun(pub [u8; 8]);
 
 impl Lun {
-    /// The REPORT LUNS well known logical unit (SAM-5 4.7.10).
+    /// The REPORT LUNS well known logical unit (SAM-5).
     pub const REPORT_LUNS: Self = Self([0xC1, 0x01, 0, 0, 0, 0, 0, 0]);
 
     /// The LUN of `number` in the shortest single-level method: peripheral below 256, flat below 16,384, extended flat.

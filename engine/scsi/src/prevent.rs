@@ -1,4 +1,4 @@
-//! PREVENT ALLOW MEDIUM REMOVAL (SBC-3 5.10). The medium cannot be removed (RMB is 0), so what the initiator wishes is
+//! PREVENT ALLOW MEDIUM REMOVAL (SBC-3). The medium cannot be removed (RMB is 0), so what the initiator wishes is
 //! kept with its nexus and binds nobody else.
 
 use crate::cdb::Cdb;

@@ -1,4 +1,4 @@
-//! READ and WRITE (SBC-3 5.11 to 5.14, 5.32 to 5.35).
+//! READ and WRITE (SBC-3).
 
 use crate::block::{BlockKind, BlockOp};
 use crate::cdb::Extent;

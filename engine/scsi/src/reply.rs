@@ -71,7 +71,7 @@ impl<'a> Reply<'a> {
         let _ = span::put_be32(self.buffer, at, u32::try_from(value).unwrap_or(u32::MAX));
     }
 
-    /// The end of the command: GOOD, with what the ALLOCATION LENGTH leaves of the data (SPC-4 4.2.5.6).
+    /// The end of the command: GOOD, with what the ALLOCATION LENGTH leaves of the data (SPC-4).
     pub fn finish(self, allocation_length: usize) -> Plan {
         Plan::Reply { len: self.len.min(allocation_length), outcome: Outcome::GOOD }
     }

@@ -1,4 +1,4 @@
-//! REPORT LUNS (SPC-4 6.33): the logical units the session may see.
+//! REPORT LUNS (SPC-4): the logical units the session may see.
 
 use crate::attention::UnitAttention;
 use crate::cdb::Cdb;

@@ -1,4 +1,4 @@
-//! REPORT SUPPORTED OPERATION CODES (SPC-4 6.35): the command table, as the initiator may read it.
+//! REPORT SUPPORTED OPERATION CODES (SPC-4): the command table, as the initiator may read it.
 
 use crate::plan::Plan;
 use crate::reply::Reply;

@@ -1,4 +1,4 @@
-//! REQUEST SENSE (SPC-4 6.39): autosense has delivered the sense of commands, so this tells what is pending.
+//! REQUEST SENSE (SPC-4): autosense has delivered the sense of commands, so this tells what is pending.
 
 use crate::cdb::Cdb;
 use crate::plan::Plan;

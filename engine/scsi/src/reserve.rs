@@ -1,4 +1,4 @@
-//! RESERVE and RELEASE (SPC-2 7.21, 7.16): the whole unit for one I_T nexus. Which commands run against another's
+//! RESERVE and RELEASE (SPC-2): the whole unit for one I_T nexus. Which commands run against another's
 //! reservation is in the table.
 
 use crate::cdb::Cdb;
@@ -27,7 +27,7 @@ pub(crate) fn reserve(lu: &mut LogicalUnit, nexus: NexusId, _: Cdb<'_>, _: &[u8]
     Ok(Change { changed, ..Change::default() })
 }
 
-/// Releasing what one does not hold does nothing, and is not an error (SPC-2 7.16.1).
+/// Releasing what one does not hold does nothing, and is not an error (SPC-2).
 pub(crate) fn release(lu: &mut LogicalUnit, nexus: NexusId, _: Cdb<'_>, _: &[u8]) -> Result<Change, Sense> {
     let changed = lu.reservation == Some(nexus);
     if changed {

@@ -1,8 +1,8 @@
-//! Sense data (SPC-4 4.5): what it says, and its fixed and descriptor formats.
+//! Sense data (SPC-4): what it says, and its fixed and descriptor formats.
 
 use primitives::span;
 
-/// Sense key (SPC-4 table 53).
+/// Sense key (SPC-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names are the standard's")]
@@ -18,7 +18,7 @@ pub enum SenseKey {
     Miscompare = 0xE,
 }
 
-/// The byte (and bit) of the CDB or parameter list that was at fault (SPC-4 4.5.2.4.2).
+/// The byte (and bit) of the CDB or parameter list that was at fault (SPC-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldPointer {
     /// The field is in the CDB; otherwise in the Data-Out parameter list.
@@ -105,10 +105,10 @@ senses! {
     MISCOMPARE = Miscompare 0x1D 0x00;
 }
 
-/// Response codes of current errors (SPC-4 table 28).
+/// Response codes of current errors (SPC-4).
 const FIXED_CURRENT: u8 = 0x70;
 const DESCRIPTOR_CURRENT: u8 = 0x72;
-/// Descriptor types (SPC-4 table 29) and their ADDITIONAL LENGTH.
+/// Descriptor types (SPC-4) and their ADDITIONAL LENGTH.
 const INFORMATION: [u8; 2] = [0x00, 0x0A];
 const SENSE_KEY_SPECIFIC: [u8; 2] = [0x02, 0x06];
 const VALID: u8 = 0x80;
@@ -168,7 +168,7 @@ impl Sense {
         len
     }
 
-    /// Fixed format (SPC-4 4.5.3). INFORMATION has four bytes there: a larger value is left out, as VALID=0 says.
+    /// Fixed format (SPC-4). INFORMATION has four bytes there: a larger value is left out, as VALID=0 says.
     fn fixed(&self, out: &mut [u8; crate::limits::SENSE]) -> usize {
         const LEN: u8 = 18;
         let information = self.information.and_then(|value| u32::try_from(value).ok());
@@ -183,7 +183,7 @@ impl Sense {
         usize::from(LEN)
     }
 
-    /// Descriptor format (SPC-4 4.5.2).
+    /// Descriptor format (SPC-4).
     fn descriptor(&self, out: &mut [u8; crate::limits::SENSE]) -> usize {
         let mut reply = crate::reply::Reply::new(out);
         reply.bytes(&[DESCRIPTOR_CURRENT, self.key as u8, self.asc, self.ascq, 0, 0, 0, 0]);

@@ -1,4 +1,4 @@
-//! START STOP UNIT (SBC-3 5.20). A stopped unit refuses every command that accesses the medium until it is started
+//! START STOP UNIT (SBC-3). A stopped unit refuses every command that accesses the medium until it is started
 //! again, for all nexuses. There are no other power conditions, and there is nothing to load or eject.
 
 use crate::cdb::Cdb;

@@ -1,8 +1,8 @@
-//! Status codes and how a command ended (SAM-5 5.3).
+//! Status codes and how a command ended (SAM-5).
 
 use crate::sense::Sense;
 
-/// SCSI status byte (SAM-5 5.3.1).
+/// SCSI status byte (SAM-5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {

@@ -2,7 +2,7 @@
 //! SUPPORTED OPERATION CODES read nothing else.
 //!
 //! Rows are sorted by operation code and service action. A usage map has one byte for each of the CDB: the operation
-//! code, the service action in its place, and ones for every bit that is evaluated (SPC-4 6.35.3). Bits that are zero
+//! code, the service action in its place, and ones for every bit that is evaluated (SPC-4). Bits that are zero
 //! there do not change what a command does; a test holds every row to that.
 
 use crate::cdb::Cdb;
@@ -47,7 +47,7 @@ pub(crate) enum Access {
     Write,
 }
 
-/// When the command runs although another nexus holds the reservation (SPC-2 table 9 and annex B).
+/// When the command runs although another nexus holds the reservation (SPC-2; its annex B for block commands).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reserved {
     /// Never.
@@ -75,7 +75,7 @@ pub(crate) struct Command {
     pub direction: Direction,
     pub access: Access,
     pub reserved: Reserved,
-    /// A pending unit attention does not stop it (SAM-5 5.14).
+    /// A pending unit attention does not stop it (SAM-5).
     pub ignores_attention: bool,
     pub needs: Needs,
     pub decide: Decide,

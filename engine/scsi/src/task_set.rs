@@ -1,4 +1,4 @@
-//! Task attributes (SAM-5 8.6): which commands of one I_T nexus and logical unit may run now and which must wait.
+//! Task attributes (SAM-5): which commands of one I_T nexus and logical unit may run now and which must wait.
 //!
 //! The Control mode page says TST=001b, one task set per I_T nexus, so ordering is local to the connection's core.
 

@@ -19,8 +19,8 @@ pub struct Identity {
     pub revision: [u8; 4],
     /// Unit serial number, printable ASCII, at most [`limits::SERIAL`] bytes.
     pub serial: String,
-    /// NAA identifier of the unit (format 6h: IEEE registered extended, or 3h: locally assigned).
-    pub naa: [u8; 16],
+    /// NAA identifier of the unit (format 3h, locally assigned).
+    pub naa: [u8; 8],
     /// RFC 4122 UUID of the unit.
     pub uuid: [u8; 16],
     /// iSCSI name of the target, at most [`limits::TARGET_NAME`] bytes.

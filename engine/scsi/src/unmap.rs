@@ -1,4 +1,4 @@
-//! UNMAP (SBC-3 5.27): the ranges come as a parameter list, whose lengths may lie.
+//! UNMAP (SBC-3): the ranges come as a parameter list, whose lengths may lie.
 
 use crate::block::{BlockKind, BlockOp};
 use crate::cdb::Cdb;
@@ -38,7 +38,7 @@ impl<'a> UnmapRanges<'a> {
     pub fn new(data: &'a [u8]) -> Self {
         let length = usize::from(span::be16(data, 2).unwrap_or(0));
         let body = data.get(HEADER..).unwrap_or_default();
-        // An incomplete last descriptor is ignored (SBC-3 5.27.2).
+        // An incomplete last descriptor is ignored (SBC-3).
         let descriptors = body.get(..length).unwrap_or(body).chunks_exact(DESCRIPTOR);
         Self { descriptors }
     }

@@ -1,4 +1,4 @@
-//! VERIFY (SBC-3 5.28 to 5.30) and WRITE AND VERIFY (SBC-3 5.36 to 5.38).
+//! VERIFY and WRITE AND VERIFY (SBC-3).
 
 use crate::block::BlockKind;
 use crate::cdb::Cdb;

@@ -1,4 +1,4 @@
-//! Vital product data pages (SPC-4 7.8, SBC-3 6.6).
+//! Vital product data pages (SPC-4, SBC-3).
 
 use crate::inquiry::Peripheral;
 use crate::reply::Reply;
@@ -52,7 +52,7 @@ fn header(peripheral: Peripheral, code: u8, reply: &mut Reply<'_>) {
     reply.bytes(&[peripheral as u8, code, 0, 0]);
 }
 
-/// Designation descriptors (SPC-4 7.8.6): for the unit, its target port and its target device.
+/// Designation descriptors (SPC-4): for the unit, its target port and its target device.
 fn device_identification(identity: &Identity, reply: &mut Reply<'_>) {
     const BINARY: u8 = 0x01;
     const ASCII: u8 = 0x02;
@@ -96,7 +96,7 @@ fn designator(protocol_and_code_set: u8, kind: u8, reply: &mut Reply<'_>, value:
     reply.patch_u8(start.saturating_sub(1), reply.len().saturating_sub(start));
 }
 
-/// A SCSI name string ends with NUL and has a multiple of four bytes (SPC-4 7.8.6.11).
+/// A SCSI name string ends with NUL and has a multiple of four bytes (SPC-4).
 fn name_string(reply: &mut Reply<'_>, parts: &[&[u8]]) {
     let start = reply.len();
     parts.iter().for_each(|part| reply.bytes(part));
@@ -111,14 +111,14 @@ fn hex(value: u16) -> [u8; 4] {
     })
 }
 
-/// Page 86h (SPC-4 7.8.7): which task attributes there are, and that the cache is volatile.
+/// Page 86h (SPC-4): which task attributes there are, and that the cache is volatile.
 fn extended_inquiry(medium: &Medium, reply: &mut Reply<'_>) {
     const HEADSUP_ORDSUP_SIMPSUP: u8 = 0x07;
     reply.bytes(&[0, HEADSUP_ORDSUP_SIMPSUP, u8::from(medium.write_cache)]);
     reply.pad_to(LONG_PAGE);
 }
 
-/// Page B0h (SBC-3 6.6.4). WSNZ is 0: WRITE SAME of zero blocks means up to the last.
+/// Page B0h (SBC-3). WSNZ is 0: WRITE SAME of zero blocks means up to the last.
 fn block_limits(medium: &Medium, reply: &mut Reply<'_>) {
     const UGAVALID: u32 = 1 << 31;
     let thin = |value: u32| if medium.thin { value } else { 0 };
@@ -137,13 +137,13 @@ fn block_limits(medium: &Medium, reply: &mut Reply<'_>) {
     reply.pad_to(LONG_PAGE);
 }
 
-/// Page B1h (SBC-3 6.6.2).
+/// Page B1h (SBC-3).
 fn block_device_characteristics(medium: &Medium, reply: &mut Reply<'_>) {
     reply.u16(medium.rotation_rate);
     reply.pad_to(LONG_PAGE);
 }
 
-/// Page B2h (SBC-3 6.6.5). There are no anchored blocks (ANC_SUP is 0) and no thresholds.
+/// Page B2h (SBC-3). There are no anchored blocks (ANC_SUP is 0) and no thresholds.
 fn logical_block_provisioning(medium: &Medium, reply: &mut Reply<'_>) {
     const LBPU_LBPWS_LBPWS10: u8 = 0xE0;
     const LBPRZ: u8 = 0x04;

@@ -1,4 +1,4 @@
-//! WRITE SAME (SBC-3 5.42, 5.43; NDOB from SBC-4).
+//! WRITE SAME (SBC-3; NDOB from SBC-4).
 
 use crate::block::BlockKind;
 use crate::cdb::Cdb;

@@ -116,7 +116,7 @@ mod tests {
                 prop_assert_eq!(pdu.data_sn, Serial(u32::MAX).plus(i as u32));
                 prop_assert!(*n <= segment && at % burst + n <= burst);
                 at += n;
-                let boundary = (*n > 0 || pdu.final_bit) && at.is_multiple_of(burst) && *n > 0;
+                let boundary = *n > 0 && at.is_multiple_of(burst);
                 prop_assert_eq!(pdu.final_bit, boundary || end && last);
                 prop_assert_eq!(pdu.has_status, end && last);
                 prop_assert_eq!(pdu.stat_sn.0, if end && last { 77 } else { 0 }, "StatSN only with S");

@@ -16,10 +16,6 @@ impl<T> IttMap<T> {
         Self { slots: (0..size).map(|_| None).collect(), len: 0, capacity }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub fn get_mut(&mut self, itt: u32) -> Option<&mut T> {
         let at = self.find(itt).ok()?;
         self.slots[at].as_mut().map(|(_, value)| value)
@@ -55,8 +51,9 @@ impl<T> IttMap<T> {
         }
     }
 
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().flatten().map(|(_, value)| value)
+    /// Any tag whose value is wanted. Linear; not for the data path.
+    pub fn find_key(&self, wanted: impl Fn(&T) -> bool) -> Option<u32> {
+        self.slots.iter().flatten().find(|(_, value)| wanted(value)).map(|(itt, _)| *itt)
     }
 
     /// The slot of `itt`, or the free one where it would go.
@@ -105,8 +102,10 @@ mod tests {
                 for itt in 0..24 {
                     prop_assert_eq!(ours.get_mut(itt).copied(), model.get(&itt).copied());
                 }
-                prop_assert_eq!(ours.is_empty(), model.is_empty());
-                prop_assert_eq!(ours.values_mut().count(), model.len());
+                prop_assert_eq!(ours.len, model.len());
+                let even = ours.find_key(|value| value % 2 == 0);
+                prop_assert_eq!(even.is_some(), model.values().any(|value| value % 2 == 0));
+                prop_assert!(even.is_none_or(|itt| model[&itt] % 2 == 0));
             }
         }
     }

@@ -15,9 +15,9 @@ pub const LOGIN_SEND_SEGMENT: u32 = 8192;
 /// nothing but ping echoes and text needs more.
 pub const CONTROL_SEGMENT: u32 = 8192;
 
-/// From this many bytes on a payload is worth going straight into its sink: copying 8 KiB that is hot in the cache
-/// costs a few hundred nanoseconds, about what the extra system call for a split read costs.
-pub const DIRECT_MIN: u32 = 8192;
+/// From this many bytes on a payload is worth going straight into its sink. Copying 16 KiB that is hot in the cache
+/// costs about as much as one more system call; smaller payloads cost less to copy than to read one to a call.
+pub const DIRECT_MIN: u32 = 16 * 1024;
 
 /// How much is read past a large payload, or while one is expected: room for ten headers, so that little of the
 /// next large payload is staged (and copied), yet commands sent in between still arrive in batches.

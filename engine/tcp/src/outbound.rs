@@ -83,6 +83,9 @@ impl Outbound {
 
     /// Takes back the puts of a task that are not partly sent; the others follow when their PDU is through.
     pub fn release(&mut self, is_of_task: impl Fn(Tag) -> bool, mut done: impl FnMut(Tag, Buf, DataStatus)) {
+        if self.puts.is_empty() {
+            return;
+        }
         for index in 0..self.puts.capacity() as u32 {
             let Some((key, put)) = self.puts.at(index).filter(|(_, put)| is_of_task(put.data.tag)) else { continue };
             put.released = true;

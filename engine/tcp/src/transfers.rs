@@ -1,6 +1,6 @@
 //! The gets of a connection: which Data-Out belongs to which, and whether it is in order (RFC 7143 §4.2.5.2, §11.7).
 use crate::itt_map::IttMap;
-use crate::limits::{Limits, MAX_GETS};
+use crate::limits::{DIRECT_MIN, Limits, MAX_GETS};
 use iscsi::datamover::{DataStatus, GetData, TaskName, Violation};
 use iscsi::wire::{DataOut, RESERVED_TAG, ScsiCommand};
 use primitives::{Buf, Key, Serial, Slab, Tag};
@@ -37,6 +37,8 @@ struct Get {
     len: u32,
     offset: u32,
     unsolicited: bool,
+    /// Counted in `Transfers::large`.
+    large: bool,
     /// Bytes in the sink.
     got: u32,
     /// DataSN of the next PDU; that of unsolicited data is kept with the task.
@@ -58,8 +60,6 @@ enum OwingState {
     Announced,
     /// This get takes it.
     Active(Key),
-    /// Nobody wants it any more.
-    Unwanted,
 }
 
 /// Active gets, and the tasks that owe unsolicited data.
@@ -67,8 +67,10 @@ enum OwingState {
 pub(crate) struct Transfers {
     gets: Slab<Get>,
     owing: IttMap<Owing>,
-    /// Solicited gets large enough to be worth reading straight into their sinks.
+    /// Solicited gets whose payloads may be worth reading straight into their sinks.
     large: usize,
+    /// The longest data segment the initiator may send.
+    pub segment: u32,
     /// Bytes a task may send unasked, immediate data included; `None` when it may send none but immediate data.
     pub first_burst: Option<u32>,
 }
@@ -79,7 +81,7 @@ const GENERATIONS: u32 = (1 << (32 - INDEX_BITS)) - 1;
 
 /// The Target Transfer Tag of a get: its slot, and how often that had been used.
 fn transfer_tag(key: Key) -> u32 {
-    key.generation % GENERATIONS << INDEX_BITS | key.index
+    ((key.generation % GENERATIONS) << INDEX_BITS) | key.index
 }
 
 impl Transfers {
@@ -88,6 +90,7 @@ impl Transfers {
             gets: Slab::new(limits.gets.min(MAX_GETS)),
             owing: IttMap::new(limits.unsolicited),
             large: 0,
+            segment: 0,
             first_burst: None,
         }
     }
@@ -103,32 +106,25 @@ impl Transfers {
     /// A SCSI Command came in: notes whether unsolicited Data-Out will follow it.
     pub fn announced(&mut self, command: &ScsiCommand) {
         let owes = command.write && !command.final_bit && self.first_burst.is_some();
-        if !owes && self.owing.is_empty() {
-            return;
-        }
-        match self.owing.get_mut(command.itt).map(|owing| owing.state) {
-            // The tag is in use: the layer above refuses the command, and the data is its owner's.
-            Some(OwingState::Announced | OwingState::Active(_)) => {}
-            // Where there is no room its data is taken for late, and a get for it is told that none comes.
-            _ if owes => {
-                let _ = self.owing.insert(command.itt, Owing { state: OwingState::Announced, data_sn: Serial(0) });
-            }
-            _ => self.owing.remove(command.itt),
+        // A tag in use keeps its owner: the layer above refuses the command. Where there is no room the data is taken
+        // for late, and a get for it is told that none comes.
+        if owes && self.owing.get_mut(command.itt).is_none() {
+            let _ = self.owing.insert(command.itt, Owing { state: OwingState::Announced, data_sn: Serial(0) });
         }
     }
 
     /// The task was answered: what it still owes is not wanted.
     pub fn answered(&mut self, itt: u32) {
-        if let Some(owing) = self.owing.get_mut(itt).filter(|owing| owing.state == OwingState::Announced) {
-            owing.state = OwingState::Unwanted;
+        if self.owing.get_mut(itt).is_some_and(|owing| owing.state == OwingState::Announced) {
+            self.owing.remove(itt);
         }
     }
 
     /// Task management was answered: a task it ended is not answered itself, so what is not fetched yet is not
-    /// waited for. A get that still comes for it is told that nothing does, and can solicit.
+    /// waited for. A get that still comes for it is told that nothing does, and its owner can solicit.
     pub fn management_answered(&mut self) {
-        for owing in self.owing.values_mut().filter(|owing| owing.state == OwingState::Announced) {
-            owing.state = OwingState::Unwanted;
+        while let Some(itt) = self.owing.find_key(|owing| owing.state == OwingState::Announced) {
+            self.owing.remove(itt);
         }
     }
 
@@ -137,8 +133,9 @@ impl Transfers {
         if self.is_full() {
             return Err(get);
         }
-        self.large += usize::from(get.len >= crate::limits::DIRECT_MIN);
-        Ok(transfer_tag(self.insert(get)))
+        let key = self.insert(get);
+        self.large += usize::from(self.gets.get(key).is_some_and(|get| get.large));
+        Ok(transfer_tag(key))
     }
 
     /// Adds a get for unsolicited data; ends it at once when none will come.
@@ -160,6 +157,7 @@ impl Transfers {
     fn insert(&mut self, get: GetData<()>) -> Key {
         assert!(get.len > 0 && get.start as usize + get.len as usize <= get.sink.capacity(), "a get without room");
         let get = Get {
+            large: !get.unsolicited && get.len.min(self.segment) >= DIRECT_MIN,
             tag: get.tag,
             task: get.task,
             sink: get.sink,
@@ -206,14 +204,17 @@ impl Transfers {
 
     fn judge_unsolicited(&mut self, pdu: &DataOut, len: u32) -> Verdict {
         let end = pdu.buffer_offset.checked_add(len);
-        let Some(end) = end.filter(|end| self.first_burst.is_some_and(|most| *end <= most)) else {
+        if end.is_none_or(|end| self.first_burst.is_none_or(|most| end > most)) {
             return Verdict::Never(Violation::UnexpectedData);
-        };
-        debug_assert!(end >= len);
+        }
         let Some(owing) = self.owing.get_mut(pdu.itt) else { return Verdict::Late };
         let verdict = match owing.state {
-            OwingState::Announced => return Verdict::Hold,
-            OwingState::Unwanted => Verdict::Late,
+            OwingState::Announced if len > 0 => return Verdict::Hold,
+            // There is nothing to place: an F bit sent after the last data.
+            OwingState::Announced => {
+                owing.data_sn.take();
+                Verdict::Late
+            }
             OwingState::Active(key) => match self.gets.get_mut(key) {
                 Some(get) if pdu.data_sn == owing.data_sn && get.takes(pdu.buffer_offset, len) => {
                     owing.data_sn.take();
@@ -258,19 +259,25 @@ impl Transfers {
     /// Ends a get.
     pub fn end(&mut self, key: Key, status: DataStatus) -> Option<Ended> {
         let get = self.gets.remove(key)?;
-        self.large -= usize::from(!get.unsolicited && get.len >= crate::limits::DIRECT_MIN);
-        // What the task owes beyond a get that went well is for the next get.
-        let state = if status == DataStatus::Ok { OwingState::Announced } else { OwingState::Unwanted };
+        self.large -= usize::from(get.large);
         if get.unsolicited
             && let Some(owing) = self.owing.get_mut(get.task.itt).filter(|o| o.state == OwingState::Active(key))
         {
-            owing.state = state;
+            if status == DataStatus::Ok {
+                // What the task owes beyond a get that went well is for the next get.
+                owing.state = OwingState::Announced;
+            } else {
+                self.owing.remove(get.task.itt);
+            }
         }
         Some(Ended { tag: get.tag, buf: get.sink, status })
     }
 
     /// The first get at or behind slot `from` whose tag is wanted, for taking several out in turn.
     pub fn find(&mut self, from: u32, wanted: impl Fn(Tag) -> bool) -> Option<Key> {
+        if self.gets.is_empty() {
+            return None;
+        }
         (from..self.gets.capacity() as u32)
             .find_map(|i| self.gets.at(i).filter(|(_, get)| wanted(get.tag)).map(|(key, _)| key))
     }

@@ -253,7 +253,7 @@ fn shutdown_waits_until_all_have_drained() {
 fn shutdown_says_what_was_left() {
     let fleet = fleet(2);
     add_slow(&fleet, CoreId(1), u32::MAX);
-    fleet.call(CoreId(1), |core| std::mem::forget(core.pools.take(1))).unwrap();
+    fleet.call(CoreId(1), |core| assert!(core.pools.take(1).is_some())).unwrap();
     let report = fleet.shutdown(Duration::from_millis(20));
     assert!(!report.is_clean());
     let text = report.to_string();

@@ -9,7 +9,7 @@ pub use class::{Class, ClassStats};
 pub use wait::{NoRoom, WaitQueue};
 
 use crate::limits::{BUFFER_ALIGN, LARGE_BUFFER, SMALL_BUFFER, SMALL_PERCENT};
-use crate::memory::{Part, Region};
+use crate::memory::{Arena, Hugepages, Part, Region};
 use class::ClassPool;
 use primitives::{Buf, Home};
 use std::sync::Arc;
@@ -60,6 +60,20 @@ impl Pools {
             foreign: 0,
             memory: Some(part.into_region()),
         }
+    }
+
+    /// Pools of their own plain memory with this many buffers, poisoned: for tests.
+    ///
+    /// # Panics
+    /// If the machine has no memory left.
+    #[must_use]
+    pub fn for_tests(number: u16, small: usize, large: usize) -> Self {
+        let bytes = small * SMALL_BUFFER + large * LARGE_BUFFER;
+        let region = Arena::new(Hugepages::Off).region(bytes.max(1)).expect("memory for a test");
+        let part = region.split(1).pop().expect("one part");
+        let mut pools = Self::with_counts(number, part, small, large);
+        pools.poison();
+        pools
     }
 
     /// Pools without a buffer.

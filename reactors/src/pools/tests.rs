@@ -1,12 +1,6 @@
 use super::*;
 use crate::memory::{Arena, Hugepages};
 
-fn pools(number: u16, small: usize, large: usize) -> Pools {
-    let bytes = small * SMALL_BUFFER + large * LARGE_BUFFER;
-    let part = Arena::new(Hugepages::Off).region(bytes.max(1)).unwrap().split(1).remove(0);
-    Pools::with_counts(number, part, small, large)
-}
-
 #[test]
 fn a_part_is_cut_a_quarter_to_three_and_aligned() {
     let part = Arena::new(Hugepages::Off).region(8 << 20).unwrap().split(2).remove(1);
@@ -30,7 +24,7 @@ fn a_part_is_cut_a_quarter_to_three_and_aligned() {
 
 #[test]
 fn small_requests_prefer_small_buffers_and_fall_back_to_large_ones() {
-    let mut pools = pools(0, 1, 1);
+    let mut pools = Pools::for_tests(0, 1, 1);
     assert!(pools.can_take(SMALL_BUFFER) && pools.can_take(LARGE_BUFFER) && !pools.can_take(LARGE_BUFFER + 1));
     let first = pools.take(SMALL_BUFFER).unwrap();
     assert_eq!((first.capacity(), first.len()), (SMALL_BUFFER, 0));
@@ -51,7 +45,7 @@ fn small_requests_prefer_small_buffers_and_fall_back_to_large_ones() {
 
 #[test]
 fn counts_balance() {
-    let mut pools = pools(0, 2, 1);
+    let mut pools = Pools::for_tests(0, 2, 1);
     let (a, b) = (pools.take(1).unwrap(), pools.take(1).unwrap());
     pools.give(a);
     let c = pools.take(1).unwrap();
@@ -67,8 +61,7 @@ fn counts_balance() {
 
 #[test]
 fn poison_covers_what_nobody_wrote() {
-    let mut pools = pools(0, 1, 0);
-    pools.poison();
+    let mut pools = Pools::for_tests(0, 1, 0);
     let mut buf = pools.take(8).unwrap();
     assert!(buf.storage().iter().all(|b| *b == POISON), "fresh memory is poisoned");
     buf.copy_in(0, b"secret");
@@ -80,7 +73,7 @@ fn poison_covers_what_nobody_wrote() {
 
 #[test]
 fn buffers_of_other_pools_are_refused() {
-    let (mut mine, mut yours) = (pools(1, 1, 0), pools(2, 1, 0));
+    let (mut mine, mut yours) = (Pools::for_tests(1, 1, 0), Pools::for_tests(2, 1, 0));
     let buf = yours.take(1).unwrap();
     if cfg!(debug_assertions) {
         let refused = crate::panics::guarded(|| mine.give(buf));
@@ -113,7 +106,7 @@ fn empty_pools_have_nothing() {
 
 #[test]
 fn waiters_are_served_in_order_and_nobody_overtakes() {
-    let mut pools = pools(0, 1, 0);
+    let mut pools = Pools::for_tests(0, 1, 0);
     let mut queue = WaitQueue::new(3);
     let held = queue.take_or_wait(&mut pools, 1, 'a').unwrap().unwrap();
     assert!(queue.take_or_wait(&mut pools, 1, 'b').unwrap().is_none());
@@ -134,7 +127,7 @@ fn waiters_are_served_in_order_and_nobody_overtakes() {
 
 #[test]
 fn small_waiters_leave_large_buffers_to_large_ones() {
-    let mut pools = pools(0, 0, 1);
+    let mut pools = Pools::for_tests(0, 0, 1);
     let mut queue = WaitQueue::new(8);
     let held = queue.take_or_wait(&mut pools, 1, 'a').unwrap().unwrap();
     assert_eq!(held.capacity(), LARGE_BUFFER, "nobody needs it more");

@@ -8,7 +8,7 @@ pub use pollers::{Failure, PollersFull};
 
 use crate::clock::Nanos;
 use crate::limits::{DRAIN_NAP, Limits, TIMERS_PER_TURN};
-use crate::mail::Mail;
+use crate::mail::{Inbox, Mail};
 use crate::panics::guarded;
 use crate::percore::{Core, CoreId, Phase};
 use crate::poller::Progress;
@@ -26,14 +26,21 @@ pub struct Reactor {
     core: Rc<RefCell<Core>>,
     executor: Executor,
     stats: Arc<CoreStats>,
-    mail: Mail,
+    inbox: Arc<Inbox>,
     id: CoreId,
     limits: Limits,
     phase: Phase,
     drained: bool,
-    /// When the last turn began and what it achieved: the time since is booked by that.
-    last: Option<(Nanos, Progress)>,
+    last: Last,
     failure: Option<Failure>,
+}
+
+/// The last turn: the time until the next one is booked as what it was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    None,
+    Idle,
+    Busy,
 }
 
 /// What a stopped reactor left behind.
@@ -62,20 +69,20 @@ impl Reactor {
     /// If `mail` has no such core.
     #[must_use]
     pub fn new(id: CoreId, mail: &Mail, pools: Pools, limits: Limits) -> Self {
-        let bell = mail.bell(id).expect("the mail knows every core of its fleet");
-        let executor = Executor::new(limits.tasks, limits.sleeps, bell);
+        let inbox = mail.inbox(id).expect("the mail knows every core of its fleet").clone();
+        let executor = Executor::new(limits.tasks, limits.sleeps, inbox.bell().clone());
         let core = Core::new(id, mail.clone(), executor.spawner().clone(), pools, limits);
         let stats = core.borrow().stats.clone();
         Self {
             core,
             executor,
             stats,
-            mail: mail.clone(),
+            inbox,
             id,
             limits,
             phase: Phase::Running,
             drained: false,
-            last: None,
+            last: Last::None,
             failure: None,
         }
     }
@@ -93,20 +100,21 @@ impl Reactor {
 
     /// One turn at time `now`, which must not run backwards. `Idle` means that nothing at all was there to do.
     pub fn turn(&mut self, now: Nanos) -> Progress {
-        self.book(now);
-        let mut progress = self.turn_core(now);
-        if self.executor.advance(now, TIMERS_PER_TURN) > 0 {
-            progress = Progress::Busy;
+        if self.last != Last::Idle {
+            self.book(now);
         }
-        if !self.executor.is_idle() {
-            self.run_tasks();
-            progress = Progress::Busy;
-        }
+        self.stats.now.set(now.get());
         self.stats.turns.add(1);
+        self.executor.set_now(now);
+        let mut progress = self.turn_core(now);
+        if self.executor.wants_turn() {
+            progress = progress.or(self.run_tasks());
+        }
+        self.last = Last::Idle;
         if progress.is_busy() {
+            self.last = Last::Busy;
             self.stats.busy_turns.add(1);
         }
-        self.last = Some((now, progress));
         progress
     }
 
@@ -116,38 +124,36 @@ impl Reactor {
         let core = &mut *self.core.borrow_mut();
         core.now = now;
         let mut progress = Progress::Idle;
-        if !self.mail.is_empty(self.id) {
-            receive(&self.mail, core);
+        if !self.inbox.is_empty() {
+            receive(&self.inbox, core);
             progress = Progress::Busy;
         }
         progress = progress.or(core.poll());
-        if core.phase == Phase::Draining {
-            core.pollers.drain();
-            self.drained = core.pollers.is_drained();
-        }
-        if core.pollers.has_failed() {
+        if core.phase != Phase::Running || core.pollers.has_failed() {
+            (self.phase, self.drained) = (core.phase, core.drain());
             let failure = core.pollers.take_failure();
             self.failure = self.failure.take().or(failure);
         }
-        self.phase = core.phase;
         progress
     }
 
     #[cold]
-    fn run_tasks(&mut self) {
-        let ran = self.executor.run(self.limits.tasks_per_turn);
+    fn run_tasks(&mut self) -> Progress {
+        let ran = self.executor.run(TIMERS_PER_TURN, self.limits.tasks_per_turn);
         self.stats.task_polls.add(ran.polls as u64);
         self.stats.panics.add(ran.panics as u64);
         // A task may have begun the drain or the end.
         self.phase = self.core.borrow().phase;
+        Progress::from_bool(ran.fired + ran.polls > 0)
     }
 
-    /// Books the time since the last turn as what that turn was.
-    #[inline]
+    /// Books the time since the last turn if that was busy. What is not booked is idle.
+    #[cold]
     fn book(&mut self, now: Nanos) {
-        if let Some((then, progress)) = self.last {
-            let ticks = if progress.is_busy() { &self.stats.busy_ticks } else { &self.stats.idle_ticks };
-            ticks.add(now.get().saturating_sub(then.get()));
+        match self.last {
+            Last::None => self.stats.began.set(now.get()),
+            Last::Busy => self.stats.busy_ticks.add(now.get().saturating_sub(self.stats.now.get())),
+            Last::Idle => {}
         }
     }
 
@@ -173,7 +179,7 @@ impl Reactor {
     pub fn may_sleep(&mut self) -> bool {
         let pollers = &mut self.core.borrow_mut().pollers;
         self.phase != Phase::Stopped
-            && self.mail.is_empty(self.id)
+            && self.inbox.is_empty()
             && self.executor.is_idle()
             && pollers.may_sleep()
             && !pollers.has_failed()
@@ -183,22 +189,18 @@ impl Reactor {
     /// [`Reactor::may_sleep`] still holds; then, whether slept or not, [`Reactor::disarm`].
     pub fn arm(&mut self) {
         self.core.borrow_mut().pollers.before_sleep();
-        if let Some(bell) = self.mail.bell(self.id) {
-            bell.arm();
-        }
+        self.inbox.bell().arm();
     }
 
     /// Ends the announcement.
     pub fn disarm(&mut self) {
-        if let Some(bell) = self.mail.bell(self.id) {
-            bell.disarm();
-        }
+        self.inbox.bell().disarm();
         self.core.borrow_mut().pollers.after_wake();
     }
 
     /// Appends every descriptor that ends a sleep.
     pub fn wake_fds(&mut self, out: &mut Vec<RawFd>) {
-        out.extend(self.mail.bell(self.id).map(|bell| bell.fd()));
+        out.push(self.inbox.bell().fd());
         self.core.borrow_mut().pollers.wake_fds(out);
     }
 
@@ -217,7 +219,7 @@ impl Reactor {
     }
 
     fn wind_up(&mut self) -> Leftover {
-        self.mail.close(self.id);
+        self.inbox.close();
         let tasks = self.executor.clear();
         let core = self.core.clone();
         // The borrow ends before any destructor runs: that may want the core.
@@ -254,9 +256,9 @@ impl std::fmt::Debug for Reactor {
 
 /// Runs the jobs at hand, within the budget. A job's panic ends the job, not the core.
 #[cold]
-fn receive(mail: &Mail, core: &mut Core) {
+fn receive(inbox: &Inbox, core: &mut Core) {
     for _ in 0..core.limits.messages_per_turn {
-        let Some(job) = mail.take(core.id()) else { break };
+        let Some(job) = inbox.take() else { break };
         core.stats.messages_in.add(1);
         if let Err(message) = guarded(|| job(core)) {
             core.stats.panics.add(1);

@@ -68,13 +68,11 @@ impl PollerSet {
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
         let mut busy = 0;
         self.visit(|entry| {
-            entry.stats.polls.add(1);
             if entry.poller.poll(turn).is_busy() {
                 entry.stats.busy_polls.add(1);
                 busy += 1;
             }
         });
-        self.stats.polls.add(self.entries.len() as u64);
         if busy > 0 {
             self.stats.busy_polls.add(busy);
         }
@@ -145,17 +143,18 @@ impl PollerSet {
     /// panic the loop goes on behind the culprit, which is set aside.
     #[inline]
     fn visit(&mut self, mut f: impl FnMut(&mut Entry)) {
-        let mut next = 0;
-        while next < self.entries.len() {
-            let (entries, f) = (&mut self.entries, &mut f);
+        let mut done = 0;
+        loop {
+            let (rest, f) = (self.entries.get_mut(done..).unwrap_or_default(), &mut f);
             let walk = || {
-                while let Some(entry) = entries.get_mut(next) {
+                for entry in rest {
                     f(entry);
-                    next += 1;
+                    done += 1;
                 }
             };
-            if let Err(message) = guarded(walk) {
-                self.set_aside(next, message);
+            match guarded(walk) {
+                Ok(()) => break,
+                Err(message) => self.set_aside(done, message),
             }
         }
     }

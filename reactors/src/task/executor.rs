@@ -54,6 +54,7 @@ impl Wake for Signal {
 /// What a call of [`Executor::run`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Ran {
+    pub(crate) fired: usize,
     pub(crate) polls: usize,
     pub(crate) panics: usize,
 }
@@ -84,26 +85,24 @@ impl Executor {
         self.spawner.shared.timers.borrow().next()
     }
 
-    /// Sets the time and wakes up to `budget` sleepers; returns how many.
+    /// Sets the time of the turn.
     #[inline]
-    pub(crate) fn advance(&mut self, now: Nanos, budget: usize) -> usize {
-        let shared = &self.spawner.shared;
-        shared.now.set(now);
-        let mut woken = 0;
-        while woken < budget {
-            // The borrow ends before the waker runs.
-            let Some(waker) = shared.timers.borrow_mut().expire(now) else { break };
-            waker.wake();
-            woken += 1;
-        }
-        woken
+    pub(crate) fn set_now(&self, now: Nanos) {
+        self.spawner.shared.now.set(now);
     }
 
-    /// Polls up to `budget` tasks.
-    pub(crate) fn run(&mut self, budget: usize) -> Ran {
+    /// Whether [`Executor::run`] may find anything to do at the time set. Cheap; errs on the side of yes.
+    #[inline]
+    pub(crate) fn wants_turn(&self) -> bool {
+        let shared = &*self.spawner.shared;
+        shared.now.get() >= shared.attention.get() || !self.ready.queue.is_empty()
+    }
+
+    /// Fires up to `timers` timers that are due and then polls up to `polls` tasks.
+    pub(crate) fn run(&mut self, timers: usize, polls: usize) -> Ran {
+        let mut ran = Ran { fired: self.fire(timers), ..Ran::default() };
         self.admit();
-        let mut ran = Ran::default();
-        while ran.polls < budget {
+        while ran.polls < polls {
             let Some(slot) = self.ready.queue.pop() else { break };
             if let Some(panicked) = self.poll(slot) {
                 ran.polls += 1;
@@ -111,7 +110,21 @@ impl Executor {
             }
             self.admit();
         }
+        let shared = &self.spawner.shared;
+        shared.attention.set(shared.timers.borrow().next().unwrap_or(Nanos::MAX));
         ran
+    }
+
+    fn fire(&mut self, budget: usize) -> usize {
+        let shared = &self.spawner.shared;
+        let mut fired = 0;
+        while fired < budget {
+            // The borrow ends before the waker runs.
+            let Some(waker) = shared.timers.borrow_mut().expire(shared.now.get()) else { break };
+            waker.wake();
+            fired += 1;
+        }
+        fired
     }
 
     /// Drops every task, for good: no more can be spawned. Returns how many there were.

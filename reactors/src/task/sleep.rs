@@ -36,7 +36,10 @@ impl Future for Sleep {
             return Poll::Pending;
         }
         match timers.arm(self.at, cx.waker().clone()) {
-            Ok(id) => self.timer = Some(id),
+            Ok(id) => {
+                self.timer = Some(id);
+                shared.attention.set(shared.attention.get().min(self.at));
+            }
             // Out of timers: be polled every turn instead. Costs cycles, loses nothing.
             Err(waker) => waker.wake(),
         }

@@ -36,6 +36,9 @@ pub(super) struct Shared {
     pub(super) incoming: RefCell<VecDeque<LocalFuture>>,
     pub(super) timers: RefCell<Timers<Waker>>,
     pub(super) now: Cell<Nanos>,
+    /// No later than the next instant at which the executor has timers to fire or tasks to admit. One comparison a
+    /// turn tells that there is nothing to do.
+    pub(super) attention: Cell<Nanos>,
 }
 
 impl Spawner {
@@ -46,6 +49,7 @@ impl Spawner {
             incoming: RefCell::new(VecDeque::with_capacity(tasks.min(64))),
             timers: RefCell::new(Timers::new(sleeps)),
             now: Cell::new(Nanos::ZERO),
+            attention: Cell::new(Nanos::MAX),
         };
         Self { shared: Rc::new(shared) }
     }
@@ -61,6 +65,7 @@ impl Spawner {
         }
         self.shared.live.set(live + 1);
         self.shared.incoming.borrow_mut().push_back(Box::pin(task));
+        self.shared.attention.set(Nanos::ZERO);
         Ok(())
     }
 

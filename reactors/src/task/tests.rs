@@ -12,6 +12,16 @@ fn executor(tasks: usize, sleeps: usize) -> Executor {
     Executor::new(tasks, sleeps, Arc::new(Bell::new().unwrap()))
 }
 
+fn run(executor: &mut Executor, polls: usize) -> super::executor::Ran {
+    executor.run(0, polls)
+}
+
+/// Lets it be `now`; returns how many timers fired.
+fn at(executor: &mut Executor, now: Nanos) -> usize {
+    executor.set_now(now);
+    if executor.wants_turn() { executor.run(9, 0).fired } else { 0 }
+}
+
 type Log = Rc<RefCell<Vec<u32>>>;
 
 /// Waits until somebody wakes the waker it leaves in `cell`.
@@ -36,10 +46,10 @@ fn tasks_run_in_the_order_spawned_within_the_budget() {
         executor.spawner().spawn(async move { log.borrow_mut().push(i) }).unwrap();
     }
     assert!(log.borrow().is_empty(), "spawning runs nothing");
-    assert_eq!(executor.run(2).polls, 2);
+    assert_eq!(run(&mut executor, 2).polls, 2);
     assert_eq!(*log.borrow(), [0, 1]);
     assert!(!executor.is_idle());
-    assert_eq!(executor.run(9).polls, 3);
+    assert_eq!(run(&mut executor, 9).polls, 3);
     assert_eq!(*log.borrow(), [0, 1, 2, 3, 4]);
     assert!(executor.is_idle());
     assert_eq!(executor.spawner().live(), 0);
@@ -55,7 +65,7 @@ fn the_number_of_tasks_is_bounded_and_slots_come_back() {
         let refused = spawner.spawn(async {}).unwrap_err();
         assert!(refused.to_string().contains("2 control-plane tasks"));
         while !executor.is_idle() {
-            executor.run(1);
+            run(&mut executor, 1);
         }
         assert_eq!(spawner.live(), 0);
     }
@@ -76,7 +86,7 @@ fn a_task_that_wakes_itself_does_not_starve_others() {
         })
         .unwrap();
     executor.spawner().spawn(async move { modest.borrow_mut().push(2) }).unwrap();
-    executor.run(10);
+    run(&mut executor, 10);
     assert_eq!(*log.borrow(), [1, 2, 1, 1]);
 }
 
@@ -86,7 +96,7 @@ fn wakes_come_from_any_thread_and_ring_the_bell() {
     let mut executor = Executor::new(1, 0, bell.clone());
     let waker = Rc::new(RefCell::new(None));
     executor.spawner().spawn(parked(waker.clone())).unwrap();
-    executor.run(9);
+    run(&mut executor, 9);
     assert!(executor.is_idle());
     bell.arm();
     let waker: Waker = waker.borrow_mut().take().unwrap();
@@ -98,7 +108,7 @@ fn wakes_come_from_any_thread_and_ring_the_bell() {
     .join()
     .unwrap();
     assert!(bell.disarm(), "a sleeping core is woken");
-    assert_eq!(executor.run(9).polls, 1);
+    assert_eq!(run(&mut executor, 9).polls, 1);
     assert_eq!(executor.spawner().live(), 0);
 }
 
@@ -116,9 +126,9 @@ fn stale_wakes_reach_nobody() {
             Poll::Ready(())
         });
         executor.spawner().spawn(wakes_itself).unwrap();
-        assert_eq!(executor.run(1).polls, 1);
+        assert_eq!(run(&mut executor, 1).polls, 1);
         assert_eq!(executor.spawner().live(), 1, "its slot is still queued");
-        assert_eq!(executor.run(1).polls, 0);
+        assert_eq!(run(&mut executor, 1).polls, 0);
         assert_eq!(executor.spawner().live(), 0);
     }
     let polls = Rc::new(Cell::new(0));
@@ -128,9 +138,9 @@ fn stale_wakes_reach_nobody() {
         Poll::<()>::Pending
     });
     executor.spawner().spawn(counts).unwrap();
-    executor.run(9);
+    run(&mut executor, 9);
     kept.borrow_mut().take().unwrap().wake();
-    executor.run(9);
+    run(&mut executor, 9);
     assert_eq!(polls.get(), 1);
 }
 
@@ -147,11 +157,11 @@ fn a_panic_ends_its_task_only() {
     let flag = done.clone();
     executor.spawner().spawn(async { panic!("first") }).unwrap();
     executor.spawner().spawn(async move { flag.set(true) }).unwrap();
-    assert_eq!(executor.run(9).panics, 1);
+    assert_eq!(run(&mut executor, 9).panics, 1);
     assert!(done.get());
     let loud = Loud;
     executor.spawner().spawn(async move { drop(loud) }).unwrap();
-    assert_eq!(executor.run(9).panics, 1);
+    assert_eq!(run(&mut executor, 9).panics, 1);
     assert_eq!(executor.spawner().live(), 0);
 }
 
@@ -167,16 +177,16 @@ fn sleep_keeps_virtual_time() {
         };
         executor.spawner().spawn(task).unwrap();
     }
-    executor.run(9);
+    run(&mut executor, 9);
     assert_eq!(executor.deadline(), Some(Nanos::new(10_000)));
-    assert_eq!(executor.advance(Nanos::new(9_999), 9), 0);
+    assert_eq!(at(&mut executor, Nanos::new(9_999)), 0);
     assert!(executor.is_idle());
-    assert_eq!(executor.advance(Nanos::new(20_000), 9), 2);
-    executor.run(9);
+    assert_eq!(at(&mut executor, Nanos::new(20_000)), 2);
+    run(&mut executor, 9);
     assert_eq!(*log.borrow(), [1, 2]);
     assert_eq!(executor.deadline(), Some(Nanos::new(30_000)));
-    executor.advance(Nanos::MAX, 9);
-    executor.run(9);
+    at(&mut executor, Nanos::MAX);
+    run(&mut executor, 9);
     assert_eq!(*log.borrow(), [1, 2, 0]);
     assert_eq!(executor.deadline(), None);
 }
@@ -188,11 +198,11 @@ fn without_a_timer_left_a_sleeper_is_polled_each_turn() {
         let spawner = executor.spawner().clone();
         executor.spawner().spawn(async move { spawner.sleep(Duration::from_nanos(5)).await }).unwrap();
     }
-    executor.run(2);
+    run(&mut executor, 2);
     assert!(!executor.is_idle(), "the second one keeps the core awake");
-    executor.run(1);
-    executor.advance(Nanos::new(5), 9);
-    executor.run(2);
+    run(&mut executor, 1);
+    at(&mut executor, Nanos::new(5));
+    run(&mut executor, 2);
     assert_eq!(executor.spawner().live(), 0);
 }
 
@@ -204,14 +214,15 @@ fn timeout_cuts_a_task_short_and_frees_its_timer() {
     let seen = results.clone();
     let task = async move {
         let slow = spawner.sleep(Duration::from_secs(1));
-        seen.borrow_mut().push(spawner.timeout(Duration::from_millis(1), slow).await);
-        seen.borrow_mut().push(spawner.timeout(Duration::from_millis(1), async {}).await);
+        let cut = spawner.timeout(Duration::from_millis(1), slow).await;
+        let quick = spawner.timeout(Duration::from_millis(1), async {}).await;
+        seen.borrow_mut().extend([cut, quick]);
     };
     executor.spawner().spawn(task).unwrap();
-    executor.run(9);
+    run(&mut executor, 9);
     assert_eq!(executor.deadline(), Some(Nanos::new(1_000_000)));
-    executor.advance(Nanos::new(1_000_000), 9);
-    executor.run(9);
+    at(&mut executor, Nanos::new(1_000_000));
+    run(&mut executor, 9);
     assert_eq!(*results.borrow(), [Err(Elapsed), Ok(())]);
     assert_eq!(executor.deadline(), None, "both timers were cancelled");
 }
@@ -236,12 +247,12 @@ fn oneshot_answers_once_or_tells_that_nobody_will() {
     ask(receiver);
     let (never, receiver) = oneshot();
     ask(receiver);
-    executor.run(9);
+    run(&mut executor, 9);
     assert_eq!(*got.borrow(), [Ok(1)]);
     std::thread::spawn(move || late.send(2).unwrap()).join().unwrap();
-    executor.run(9);
+    run(&mut executor, 9);
     drop(never);
-    executor.run(9);
+    run(&mut executor, 9);
     assert_eq!(*got.borrow(), [Ok(1), Ok(2), Err(oneshot::Cancelled)]);
 
     let (sender, receiver) = oneshot();
@@ -274,12 +285,12 @@ fn clear_drops_every_task_and_admits_no_more() {
             drop(dying);
         };
         executor.spawner().spawn(task).unwrap();
-        executor.run(1);
+        run(&mut executor, 1);
     }
     let waiting = Dying(dropped.clone(), executor.spawner().clone());
     assert!(executor.spawner().spawn(async move { drop(waiting) }).is_err());
     dropped.set(0);
     assert_eq!(executor.clear(), 3);
     assert_eq!((dropped.get(), executor.spawner().live()), (3, 0));
-    assert_eq!(executor.run(9).polls, 0);
+    assert_eq!(run(&mut executor, 9).polls, 0);
 }

@@ -2,24 +2,26 @@
 
 use super::serve::parse_size;
 use clap::{Args, ValueEnum};
+use initiator::Url;
 
 const EXAMPLES: &str = "\
 Examples:
   isere perf iscsi://10.0.0.1/iqn.2016-06.io.spdk:disk1/0
   isere perf iscsi://10.0.0.1:3260/iqn.2016-06.io.spdk:disk1/0 --rw randrw --mix 70 --bs 4k --qd 64 --connections 4
-  isere perf iser://10.0.0.1/iqn.2016-06.io.spdk:disk1/0 --rw write --bs 128k --time 60 --json
+  isere perf iscsi://10.0.0.1/iqn.2016-06.io.spdk:disk1/0 --rw write --bs 128k --time 60 --json
   isere perf iscsi://10.0.0.1/iqn.2016-06.io.spdk:disk1/0 --rw randwrite --verify --seed 7
 
 WRITING DESTROYS what is on the logical unit.
-Exit codes: 0 done, 1 an I/O or verification error, 2 wrong usage, 3 cannot connect or log in.";
+Exit codes: 0 done, 1 an I/O or verification error, 2 wrong usage, 3 cannot connect or log in.
+URLs with iser:// are recognised, and refused where the initiator has no RDMA transport.";
 
 /// Arguments of `isere perf`.
 #[derive(Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PerfArgs {
-    /// Logical units: iscsi://HOST[:PORT]/TARGET/LUN or iser://…; load is spread over several evenly
-    #[arg(required = true, value_name = "URL")]
-    pub urls: Vec<String>,
+    /// The logical unit: iscsi://[USER[%SECRET]@]HOST[:PORT]/TARGET/LUN
+    #[arg(value_name = "URL")]
+    pub url: Url,
 
     /// Pattern
     #[arg(long, value_enum, default_value_t)]
@@ -37,7 +39,7 @@ pub struct PerfArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub qd: u16,
 
-    /// Connections (sessions) to each logical unit
+    /// Connections, each a session of its own
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
 
@@ -58,11 +60,11 @@ pub struct PerfArgs {
     #[arg(long)]
     pub verify: bool,
 
-    /// Seed of the random sequence, for repeating a run [default: from the clock, and printed]
-    #[arg(long)]
-    pub seed: Option<u64>,
+    /// Seed of the random sequence and of the stamps
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 
-    /// CPUs to run on, one thread each: 0-3,6 or 0xf [default: one thread on any CPU]
+    /// CPUs to run on, a polling thread each: 0-3,6 or 0xf [default: one thread on any CPU]
     #[arg(long, value_name = "LIST|MASK")]
     pub cores: Option<String>,
 
@@ -101,7 +103,7 @@ pub struct PerfArgs {
 
 impl std::fmt::Debug for PerfArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PerfArgs").field("urls", &self.urls).field("rw", &self.rw).finish_non_exhaustive()
+        f.debug_struct("PerfArgs").field("rw", &self.rw).finish_non_exhaustive()
     }
 }
 

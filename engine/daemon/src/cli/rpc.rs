@@ -54,7 +54,9 @@ pub fn run(args: &RpcArgs) -> Exit {
         Ok(client) => client,
         Err(error) => {
             let path = args.rpc_socket.display();
-            eprintln!("isere rpc: cannot connect to {path}: {error}\nIs `isere serve` running, and with this --rpc-socket?");
+            eprintln!(
+                "isere rpc: cannot connect to {path}: {error}\nIs `isere serve` running, and with this --rpc-socket?"
+            );
             return Exit::NoConnection;
         }
     };

@@ -33,7 +33,7 @@ pub struct ServeArgs {
     pub config: Option<PathBuf>,
 
     /// Memory for I/O buffers of all cores together: a number with K, M or G
-    #[arg(long, short = 's', value_name = "SIZE", default_value = "512M", value_parser = parse_size)]
+    #[arg(long, short = 's', value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     pub memory: u64,
 
     /// Whether that memory is of huge pages

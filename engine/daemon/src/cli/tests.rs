@@ -14,7 +14,7 @@ fn the_definition_is_consistent() {
 #[test]
 fn serve_defaults() {
     let Command::Serve(args) = parse("isere serve").unwrap().command else { panic!("serve") };
-    assert_eq!((args.memory, args.wait_for_rpc, args.metrics), (512 << 20, false, None));
+    assert_eq!((args.memory, args.wait_for_rpc, args.metrics), (256 << 20, false, None));
     let line = "isere serve --cores 0-1 --metrics 9090 --log-level WARNING --memory 1G --hugepages off --idle spin";
     let Command::Serve(args) = parse(line).unwrap().command else { panic!("serve") };
     assert_eq!(args.metrics, Some("127.0.0.1:9090".parse().unwrap()));
@@ -31,9 +31,10 @@ fn wrong_usage_exits_with_2() {
         "isere serve --wait-for-rpc --config f",
         "isere rpc",
         "isere perf",
-        "isere perf iscsi://x --mix 101",
-        "isere perf iscsi://x --qd 0",
-        "isere perf iscsi://x --chap-user u",
+        "isere perf http://h/",
+        "isere perf iscsi://h/iqn.2020-01.x:t/0 --mix 101",
+        "isere perf iscsi://h/iqn.2020-01.x:t/0 --qd 0",
+        "isere perf iscsi://h/iqn.2020-01.x:t/0 --chap-user u",
         "isere nonsense",
     ] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
@@ -53,7 +54,7 @@ fn sizes() {
 
 #[test]
 fn perf_patterns() {
-    let Command::Perf(args) = parse("isere perf iscsi://h/t/0 --rw randrw --mix 70 --bs 8k").unwrap().command else {
+    let Command::Perf(args) = parse("isere perf iscsi://h/iqn.2020-01.x:t/0 --rw randrw --mix 70 --bs 8k").unwrap().command else {
         panic!("perf")
     };
     assert_eq!((args.rw, args.mix, args.bs), (perf::Pattern::RandRw, 70, 8192));

@@ -78,7 +78,8 @@ fn make_all(table: &MethodTable<Control>, ctx: &Control, calls: &[Call], which: 
 
 /// A file describes a state. It neither ends the process nor waits, nor does it load or write files.
 fn is_configuration(method: &str) -> bool {
-    !["spdk_kill_instance", "framework_start_init", "framework_wait_init", "load_config", "save_config"].contains(&method)
+    !["spdk_kill_instance", "framework_start_init", "framework_wait_init", "load_config", "save_config"]
+        .contains(&method)
 }
 
 fn make(

@@ -88,12 +88,8 @@ impl Devices {
             BdevSpec::Uring(uring) => self.open_file(name, uuid, &uring.filename, uring.block_size, false)?,
             BdevSpec::Aio(aio) => self.open_file(name, uuid, &aio.filename, aio.block_size, aio.readonly)?,
             BdevSpec::Delay(delay) => {
-                let latency_us = [
-                    delay.avg_read_latency,
-                    delay.p99_read_latency,
-                    delay.avg_write_latency,
-                    delay.p99_write_latency,
-                ];
+                let latency_us =
+                    [delay.avg_read_latency, delay.p99_read_latency, delay.avg_write_latency, delay.p99_write_latency];
                 Delay::create(&DelayParams { name, uuid, latency_us }, self.get(&delay.base_bdev_name)?)?
             }
             BdevSpec::Error(layer) => ErrorInjector::create(&name, uuid, self.get(&layer.base_name)?)?,

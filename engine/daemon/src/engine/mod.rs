@@ -5,8 +5,10 @@
 //! [`crate::context::Control`].
 
 mod devices;
+mod directory;
 mod live;
 mod rehearsal;
+mod targets;
 
 pub use live::start;
 pub use rehearsal::Rehearsal;
@@ -329,8 +331,6 @@ pub struct CoreInfo {
     pub turns: u64,
     /// Its pollers.
     pub pollers: Vec<PollerInfo>,
-    /// Block devices it has a channel to.
-    pub channels: Vec<String>,
     /// Buffer pools.
     pub pools: Vec<PoolInfo>,
 }
@@ -352,7 +352,7 @@ pub struct PollerInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolInfo {
     /// Length of a buffer.
-    pub buffer_bytes: u32,
+    pub buffer_bytes: u64,
     /// Buffers in all.
     pub total: u64,
     /// Buffers free now.

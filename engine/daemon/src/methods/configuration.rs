@@ -39,8 +39,8 @@ struct Load {
 
 /// Calls what the file says. On a configuration that is not empty this adds to it.
 fn load(ctx: &Control, params: Load) -> Result<Value, RpcError> {
-    let calls =
-        config::read(&params.filename).map_err(|error| RpcError::invalid_params(format!("filename: {error}")))?;
+    let refuse = |error: config::ConfigError| RpcError::invalid_params(format!("filename: {error}"));
+    let calls = config::read(&params.filename).map_err(refuse)?;
     // The table is cheap to build, and a handler does not see the one it was called from.
     let table = super::table();
     let when = if ctx.is_running() { config::Apply::Runtime } else { config::Apply::All };

@@ -23,7 +23,7 @@ mod params;
 mod thread;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use crate::context::Control;
 use rpc::MethodTable;

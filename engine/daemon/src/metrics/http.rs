@@ -94,7 +94,8 @@ fn answer(mut stream: TcpStream, ctx: &Control, exporter: &PrometheusHandle) -> 
         None => ("431 Request Header Fields Too Large", TEXT, "request too long\n".into()),
     };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())?;
     stream.shutdown(Shutdown::Write)

@@ -18,7 +18,7 @@ pub use error::ModelError;
 pub use initiator::InitiatorGroup;
 pub use options::Options;
 pub use portal::{Portal, PortalGroup};
-pub use target::{Lun, Map, TargetNode};
+pub use target::{Map, TargetNode};
 
 use std::net::IpAddr;
 

@@ -46,10 +46,6 @@ impl Region {
         Self { units, pattern, next: 0 }
     }
 
-    pub fn units(&self) -> u64 {
-        self.units
-    }
-
     /// The next unit.
     #[inline]
     pub fn next(&mut self, random: &mut Random) -> u64 {

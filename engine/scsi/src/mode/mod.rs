@@ -1,4 +1,4 @@
-//! Mode parameters (SPC-4 7.5, SBC-3 6.5): the pages, MODE SENSE and MODE SELECT.
+//! Mode parameters (SPC-4, SBC-3): the pages, MODE SENSE and MODE SELECT.
 
 mod pages;
 pub(crate) mod select;
@@ -61,6 +61,6 @@ impl Size {
     }
 }
 
-/// Bytes of the short and the long block descriptor (SBC-3 6.5.2).
+/// Bytes of the short and the long block descriptor (SBC-3).
 const SHORT_DESCRIPTOR: usize = 8;
 const LONG_DESCRIPTOR: usize = 16;

@@ -1,4 +1,4 @@
-//! MODE SELECT (6) and (10) (SPC-4 6.11, 6.12). The whole list is checked before any of it takes effect.
+//! MODE SELECT (6) and (10) (SPC-4). The whole list is checked before any of it takes effect.
 
 use super::pages::{Image, PAGES, Page, SPF};
 use super::{LONG_DESCRIPTOR, ModePages, SHORT_DESCRIPTOR, Size};
@@ -42,7 +42,7 @@ pub(crate) fn accept(lu: &LogicalUnit, cdb: Cdb<'_>, data: &[u8]) -> Result<Plan
     Ok(if modes == lu.modes { Plan::Done(Outcome::GOOD) } else { Plan::Home })
 }
 
-/// With the volatile cache turned off, what it holds must reach the medium (SBC-3 6.5.6).
+/// With the volatile cache turned off, what it holds must reach the medium (SBC-3).
 pub(crate) fn apply(lu: &mut LogicalUnit, _: NexusId, cdb: Cdb<'_>, data: &[u8]) -> Result<Change, Sense> {
     let modes = parse(lu, cdb, data)?;
     let changed = modes != lu.modes;
@@ -94,7 +94,7 @@ fn after_descriptors(medium: &Medium, size: Size, list: &[u8]) -> Result<usize, 
 }
 
 /// The medium cannot be formatted anew: number and length of the blocks must be what they are. The number may also be
-/// zero or, in the short form, FFFFFFFFh, which both mean what is there (SBC-3 6.5.2).
+/// zero or, in the short form, FFFFFFFFh, which both mean what is there (SBC-3).
 fn check_descriptor(medium: &Medium, descriptor: &[u8], start: usize) -> Result<(), Sense> {
     let long = descriptor.len() == LONG_DESCRIPTOR;
     let (blocks, length, length_at) = if long {

@@ -1,4 +1,4 @@
-//! MODE SENSE (6) and (10) (SPC-4 6.13, 6.14).
+//! MODE SENSE (6) and (10) (SPC-4).
 
 use super::pages::{PAGES, Page};
 use super::{LONG_DESCRIPTOR, ModePages, SHORT_DESCRIPTOR, Size};
@@ -13,7 +13,7 @@ const DBD: u8 = 3;
 const LLBAA: u8 = 4;
 const ALL_PAGES: u8 = 0x3F;
 const ALL_SUBPAGES: u8 = 0xFF;
-/// DEVICE-SPECIFIC PARAMETER of a direct-access block device (SBC-3 6.5.1).
+/// DEVICE-SPECIFIC PARAMETER of a direct-access block device (SBC-3).
 const WP: u8 = 0x80;
 const DPOFUA: u8 = 0x10;
 /// Mode parameter header (10), byte 4.
@@ -86,7 +86,7 @@ fn block_descriptor(medium: &Medium, len: usize, reply: &mut Reply<'_>) {
     }
 }
 
-/// Page code 3Fh means all pages, subpage code FFh all subpages of them (SPC-4 table 164).
+/// Page code 3Fh means all pages, subpage code FFh all subpages of them (SPC-4).
 fn selected_pages(lu: &LogicalUnit, cdb: Cdb<'_>, control: PageControl, reply: &mut Reply<'_>) -> Result<(), Sense> {
     let (code, subpage) = (cdb.byte(2) & 0x3F, cdb.byte(3));
     let selects =

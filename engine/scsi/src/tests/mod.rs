@@ -30,7 +30,7 @@ fn identity() -> Identity {
         product: *b"malloc disk     ",
         revision: *b"0001",
         serial: "S0123456789".to_string(),
-        naa: [0x60, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+        naa: [0x30, 1, 2, 3, 4, 5, 6, 7],
         uuid: [0xA5; 16],
         target_name: "iqn.2024-01.org.example:disk0".to_string(),
         relative_target_port: 3,

@@ -4,6 +4,8 @@ mod arena;
 mod receiver;
 mod sender;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use receiver::{Counts as ReceiveCounts, Received, Receiver, Step};
 pub use sender::{Counts as SendCounts, Frame, Sender, Sent};

@@ -366,9 +366,10 @@ impl Receiver {
             // SAFETY: `n` bytes at `to` were just written, and with digests on nobody else touches them (`place`).
             self.crc.update(unsafe { std::slice::from_raw_parts(to, n) });
         }
-        // SAFETY: `n` ≤ `left`, so this is at most one past the end of the memory.
-        self.state =
-            if n == left { State::Trailer } else { State::Placing { to: unsafe { to.add(n) }, left: left - n } };
+        self.state = match left - n {
+            0 => State::Trailer,
+            left => State::Placing { to: to.wrapping_add(n), left },
+        };
     }
 
     fn take_trailer(&mut self) -> Step {

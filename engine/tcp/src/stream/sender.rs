@@ -131,7 +131,7 @@ impl Sender {
     /// Frames a PDU whose additional header segments (whole words) and data are copied. The lengths in `bhs` are set
     /// here. `None` when the ring has no room now.
     pub fn copy(&mut self, bhs: &Bhs, ahs: &[u8], data: &[u8]) -> Option<Frame> {
-        debug_assert!(ahs.len() % 4 == 0 && ahs.len() / 4 < 256);
+        debug_assert!(ahs.len().is_multiple_of(4) && ahs.len() / 4 < 256);
         let bhs = bhs.with_data_segment_length(data.len() as u32).with_total_ahs_length((ahs.len() / 4) as u8);
         let mut frame = self.head(&bhs, ahs);
         let digest_at = ahs.len();

@@ -195,6 +195,38 @@ fn a_large_payload_goes_straight_into_its_sink() {
 }
 
 #[test]
+fn after_a_large_payload_the_next_is_not_staged() {
+    let mut rig = Rig::enabled(&parameters());
+    rig.claim = Some(tag(1));
+    let mut copied = Vec::new();
+    for itt in 0..3 {
+        rig.arrive_pdu(&write_command(itt, true), &bytes(60_000));
+        rig.settle();
+        copied.push(rig.tcp.stats().received.copied);
+    }
+    assert!(copied[2] - copied[0] < 1024, "{copied:?}");
+    // Small PDUs end that, and arrive in batches again.
+    for _ in 0..20 {
+        rig.arrive_pdu(&Bhs::new(Opcode::NOP_OUT), &[]);
+    }
+    rig.settle();
+    assert!(rig.pipe.0.borrow().last_read[0] > 60_000);
+    rig.finish();
+}
+
+#[test]
+fn a_large_payload_is_expected_only_while_its_get_is_active() {
+    let mut rig = Rig::enabled(&parameters());
+    rig.solicit(tag(1), 1, 0, 20_000);
+    rig.turn();
+    assert!(rig.pipe.0.borrow().last_read[0] <= 512);
+    rig.tcp.release_task(tag(1));
+    rig.turn();
+    assert!(rig.pipe.0.borrow().last_read[0] > 60_000);
+    rig.finish();
+}
+
+#[test]
 fn small_payloads_arrive_many_to_a_call() {
     let mut rig = Rig::enabled(&parameters());
     for i in 0..15u16 {

@@ -66,6 +66,14 @@ fn l3_a_length_beyond_the_declared_is_refused_at_the_header() {
 }
 
 #[test]
+fn l3_a_length_is_judged_before_additional_segments_are_waited_for() {
+    let mut rig = Rig::enabled(&Parameters::default());
+    rig.arrive(&nop().with_data_segment_length(8193).with_total_ahs_length(255).0);
+    assert_eq!(rig.settle(), [Event::Violation(Violation::Length(8193))]);
+    rig.finish();
+}
+
+#[test]
 fn l3_login_takes_long_segments_up_to_its_own_limit() {
     let mut rig = Rig::new();
     rig.arrive_pdu(&Bhs::new(Opcode::LOGIN_REQUEST), &bytes(65_536));
@@ -247,7 +255,7 @@ fn digests_hold_from_the_next_pdu_on_both_ways() {
 #[test]
 fn large_immediate_data_goes_where_it_is_claimed() {
     for parameters in [parameters(), with_digests()] {
-        for len in [8192, 8193, 65_535] {
+        for len in [16_384, 16_385, 65_535] {
             let mut rig = Rig::enabled(&parameters);
             rig.claim = Some(tag(3));
             rig.arrive_pdu(&write_command(1, true), &bytes(len));
@@ -275,7 +283,7 @@ fn large_immediate_data_nobody_claims_is_discarded() {
 fn a_wrong_digest_of_claimed_immediate_data_is_its_status() {
     let mut rig = Rig::enabled(&with_digests());
     rig.claim = Some(tag(3));
-    let mut wire = rig.peer.frame(&write_command(1, true), &[], &bytes(9000));
+    let mut wire = rig.peer.frame(&write_command(1, true), &[], &bytes(20_000));
     wire[7000] ^= 1;
     rig.arrive(&wire);
     let events = rig.settle();

@@ -32,6 +32,12 @@ fn next(tcp: &mut Tcp) -> Upcall<()> {
     }
 }
 
+/// A connection is accepted on one core and may be served on another.
+const _: fn() = || {
+    fn moves_between_threads<T: Send>() {}
+    moves_between_threads::<Tcp>();
+};
+
 #[test]
 fn a_write_and_a_read_over_loopback() {
     let (mut client, mut tcp) = connected();

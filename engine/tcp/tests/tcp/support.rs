@@ -190,10 +190,10 @@ impl Rig {
     pub fn settle(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
-            let before = self.progress();
+            let (before, seen) = (self.progress(), events.len());
             events.extend(self.turn());
             events.extend(self.drain());
-            if self.progress() == before {
+            if self.progress() == before && events.len() == seen {
                 return events;
             }
         }

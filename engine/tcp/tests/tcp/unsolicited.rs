@@ -86,6 +86,24 @@ fn several_gets_take_the_data_in_turn() {
 }
 
 #[test]
+fn an_empty_pdu_that_only_ends_the_data_is_not_held() {
+    for before in [false, true] {
+        let mut rig = announced();
+        if !before {
+            rig.expect(tag(1), 1, 0, 100);
+            rig.arrive_pdu(&data_out(1, NONE, 0, 0, false), &bytes(100));
+        }
+        rig.arrive_pdu(&data_out(1, NONE, u32::from(!before), if before { 0 } else { 100 }, true), &[]);
+        rig.arrive_pdu(&Bhs::new(Opcode::NOP_OUT), b"next");
+        let events = rig.settle();
+        assert!(matches!(events.last(), Some(Event::Control { data, .. }) if data == b"next"), "{events:?}");
+        rig.expect(tag(2), 1, 100, 100);
+        assert_eq!(statuses(&rig.settle()), [(2, DataStatus::Short(0), 0)], "it has ended");
+        rig.finish();
+    }
+}
+
+#[test]
 fn a_get_for_data_nobody_announced_is_short_at_once() {
     let mut rig = Rig::enabled(&parameters());
     rig.arrive_pdu(&write_command(1, true), &[]);
@@ -170,6 +188,18 @@ fn a_released_task_owes_nothing_and_its_tag_can_be_used_again() {
     rig.expect(tag(2), 1, 0, 10);
     rig.arrive_pdu(&data_out(1, NONE, 0, 0, true), &bytes(10));
     assert_eq!(statuses(&rig.settle()), [(2, DataStatus::Ok, 10)]);
+    rig.finish();
+}
+
+#[test]
+fn q_a_guessed_transfer_tag_does_not_reach_an_unsolicited_transfer() {
+    let mut rig = announced();
+    rig.expect(tag(1), 1, 0, 10);
+    // The tag its slot would have, had it been solicited.
+    rig.arrive_pdu(&data_out(1, 0, 0, 0, true), &[0xEE; 10]);
+    assert_eq!((rig.settle(), rig.tcp.stats().late), (vec![], 1));
+    rig.arrive_pdu(&data_out(1, NONE, 0, 0, true), &bytes(10));
+    assert_eq!(statuses(&rig.settle()), [(1, DataStatus::Ok, 10)]);
     rig.finish();
 }
 

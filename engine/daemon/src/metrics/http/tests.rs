@@ -8,7 +8,10 @@ fn status(head: &str) -> &'static str {
 
 #[test]
 fn only_get_metrics() {
-    assert_eq!(respond("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", || "body".into()), ("200 OK", METRICS, "body".into()));
+    assert_eq!(
+        respond("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", || "body".into()),
+        ("200 OK", METRICS, "body".into())
+    );
     assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), "404 Not Found");
     assert_eq!(status("GET /metrics/../x HTTP/1.1\r\n\r\n"), "404 Not Found");
     assert_eq!(status("POST /metrics HTTP/1.1\r\n\r\n"), "405 Method Not Allowed");
@@ -32,7 +35,10 @@ fn serves_and_limits() {
         String::from_utf8(reply).unwrap()
     };
     let reply = ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("isere_connections{state=\"running\"} 0"), "{reply}");
+    assert!(
+        reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("isere_connections{state=\"running\"} 0"),
+        "{reply}"
+    );
     let reply = ask(&[b'a'; MAX_HTTP_HEAD_BYTES + 1]);
     assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 431"), "{reply}");
     assert!(ask(b"GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));

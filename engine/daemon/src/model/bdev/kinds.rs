@@ -23,20 +23,24 @@ pub struct Malloc {
     /// Blocks; 0 is none.
     #[serde(default)]
     pub optimal_io_boundary: u32,
+    /// Bytes of metadata; must be 0.
     #[serde(default, skip_serializing)]
-    md_size: u32,
+    pub md_size: u32,
+    /// Means nothing without metadata.
     #[serde(default, skip_serializing)]
-    md_interleave: bool,
+    pub md_interleave: bool,
+    /// Protection information; must be 0.
     #[serde(default, skip_serializing)]
-    dif_type: i32,
+    pub dif_type: i32,
+    /// Means nothing without metadata.
     #[serde(default, skip_serializing)]
-    dif_is_head_of_md: bool,
+    pub dif_is_head_of_md: bool,
+    /// Means nothing without protection information.
     #[serde(default, skip_serializing)]
-    dif_pi_format: u32,
+    pub dif_pi_format: u32,
     /// Ignored: memory belongs to the cores.
     #[serde(default, skip_serializing)]
-    #[allow(dead_code, reason = "part of the method's parameters")]
-    numa_id: Option<i32>,
+    pub numa_id: Option<i32>,
 }
 
 impl Malloc {
@@ -63,14 +67,18 @@ pub struct Null {
     /// Chosen if absent.
     #[serde(default)]
     pub uuid: Option<Uuid>,
+    /// Bytes of metadata; must be 0.
     #[serde(default, skip_serializing)]
-    md_size: u32,
+    pub md_size: u32,
+    /// Protection information; must be 0.
     #[serde(default, skip_serializing)]
-    dif_type: i32,
+    pub dif_type: i32,
+    /// Means nothing without metadata.
     #[serde(default, skip_serializing)]
-    dif_is_head_of_md: bool,
+    pub dif_is_head_of_md: bool,
+    /// Means nothing without protection information.
     #[serde(default, skip_serializing)]
-    dif_pi_format: u32,
+    pub dif_pi_format: u32,
     /// In blocks; 0 is none. Reported, no more.
     #[serde(default)]
     pub preferred_write_granularity: u32,

@@ -1,0 +1,3 @@
+mod tgtd;
+
+pub use tgtd::{DISK_BYTES, TARGET, Tgtd};

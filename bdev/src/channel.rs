@@ -50,11 +50,18 @@ pub trait Channel {
 
     /// Lends the device's own memory for `op` (`Read`: what the medium holds; `Write`: where the data has to go) so
     /// that a datamover places from or into it without a copy. The returned buffer's capacity covers exactly the
-    /// blocks; for reads its length does too. Finish with an [`Io`] that carries the buffer. `None` where the device
-    /// cannot, which is most of them, or where the range is invalid.
+    /// blocks; for reads its length does too. Finish with an [`Io`] that carries the buffer, and then with
+    /// [`Channel::give_back`]. `None` where the device cannot, which is most of them, or where the range is invalid.
     fn lend(&mut self, op: Op, lba: u64, blocks: u64) -> Option<Buf> {
         let _ = (op, lba, blocks);
         None
+    }
+
+    /// Takes memory back that [`Channel::lend`] lent, after the operation that carried it was reaped and its content
+    /// was used, or when none ever will. Every lent buffer comes back this way; memory of those that do not is never
+    /// freed.
+    fn give_back(&mut self, buf: Buf) {
+        let _ = buf;
     }
 
     /// Operations submitted and not reaped.

@@ -142,9 +142,6 @@ impl MallocChannel {
                 None => Ok(extent),
             }
         });
-        if io.is_lent() {
-            self.lent = self.lent.saturating_sub(1);
-        }
         // Each queue has room for all operations there may be, see `submit`.
         match verdict {
             Err(status) => drop(self.finished.push(io.done(status, self.geometry.block_size))),
@@ -228,6 +225,11 @@ impl Channel for MallocChannel {
         }
         self.lent += 1;
         Some(buf)
+    }
+
+    fn give_back(&mut self, buf: Buf) {
+        debug_assert_eq!(buf.home(), Home::Lent);
+        self.lent = self.lent.saturating_sub(1);
     }
 
     fn outstanding(&self) -> usize {

@@ -9,6 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bdev::uring::UringParams;
@@ -134,14 +136,24 @@ fn kill_in_mid_write(mode: &str) {
         file.as_file().set_len(BLOCKS * BLOCK as u64).unwrap();
         let mut child = start(file.path(), mode);
         let mut stdout = child.stdout.take().unwrap();
+        let received = Arc::new(AtomicUsize::new(0));
+        let count = received.clone();
         let reader = std::thread::spawn(move || {
-            let mut output = Vec::new();
-            stdout.read_to_end(&mut output).map(|_| output)
+            let (mut output, mut piece) = (Vec::new(), [0; 4096]);
+            while let Ok(n @ 1..) = stdout.read(&mut piece) {
+                output.extend_from_slice(&piece[..n]);
+                count.store(output.len(), Ordering::Relaxed);
+            }
+            output
         });
-        std::thread::sleep(Duration::from_millis(120 + 37 * round));
+        // In the midst of some round or other; the writer has no end of its own.
+        while received.load(Ordering::Relaxed) < 3000 + 7000 * round {
+            assert!(child.try_wait().unwrap().is_none(), "the writer failed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        let durable = acknowledged(&reader.join().unwrap().unwrap());
+        let durable = acknowledged(&reader.join().unwrap());
         assert!(durable.iter().any(|version| *version > 0), "nothing was acknowledged before the kill");
         for (lba, acknowledged) in durable.into_iter().enumerate() {
             let mut block = vec![0; BLOCK];

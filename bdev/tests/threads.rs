@@ -114,6 +114,15 @@ fn a_remote_device_wakes_both_cores() {
 
 #[test]
 fn a_file_wakes_its_core() {
+    file_driven_from(|bdev| bdev);
+}
+
+#[test]
+fn a_remote_file_wakes_both_cores() {
+    file_driven_from(|bdev| Remote::new(bdev, CoreId(1)));
+}
+
+fn file_driven_from(reach: impl FnOnce(Arc<dyn Bdev>) -> Arc<dyn Bdev>) {
     let fleet = Fleet::start(FleetConfig::for_tests(2)).unwrap();
     let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     file.as_file().set_len(64 * 4096).unwrap();
@@ -124,7 +133,7 @@ fn a_file_wakes_its_core() {
         ..UringParams::default()
     };
     let bdev = Uring::create(&params, fleet.arena()).unwrap();
-    let result = drive(&fleet, 0, bdev);
+    let result = drive(&fleet, 0, reach(bdev));
     finish(&fleet, vec![result]);
 }
 

@@ -231,6 +231,10 @@ impl Channel for DelayChannel {
         self.below.lend(op, lba, blocks)
     }
 
+    fn give_back(&mut self, buf: Buf) {
+        self.below.give_back(buf);
+    }
+
     fn outstanding(&self) -> usize {
         self.tracker.len() + self.held()
     }

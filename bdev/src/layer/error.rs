@@ -307,6 +307,10 @@ impl Channel for ErrorChannel {
         if self.faults.armed.load(Ordering::Relaxed) > 0 { None } else { self.below.lend(op, lba, blocks) }
     }
 
+    fn give_back(&mut self, buf: Buf) {
+        self.below.give_back(buf);
+    }
+
     fn outstanding(&self) -> usize {
         self.tracker.len() + self.pending.len() + self.resuming.len() + self.finished.len()
     }

@@ -49,11 +49,15 @@ fn memory_is_freed_with_the_device_but_never_while_it_is_lent() {
     let (bdev, mut channel) = open(&mut rig);
     let lent = channel.lend(Op::Write, 0, 1).unwrap();
     let back = Io { tag: Tag::default(), op: Op::Write, fua: false, lba: 0, blocks: 1, data: Some(lent) };
-    assert_eq!(rig.run(&mut *channel, back).status, Status::Ok);
+    let done = rig.run(&mut *channel, back);
+    assert_eq!(done.status, Status::Ok);
+    channel.give_back(done.data.unwrap());
     drop((bdev, channel));
     assert_eq!(rig.arena.regions().len(), before);
     let (bdev, mut channel) = open(&mut rig);
-    let mut lent = channel.lend(Op::Write, 0, 1).unwrap();
+    let lent = channel.lend(Op::Write, 0, 1).unwrap();
+    let back = Io { tag: Tag::default(), op: Op::Write, fua: false, lba: 0, blocks: 1, data: Some(lent) };
+    let mut lent = rig.run(&mut *channel, back).data.unwrap();
     drop((bdev, channel));
     assert_eq!(rig.arena.regions().len(), before + 1);
     lent.copy_in(0, &[1; 512]);

@@ -118,6 +118,10 @@ impl Channel for Counted {
         if self.lifeline.is_removed() { None } else { self.below.lend(op, lba, blocks) }
     }
 
+    fn give_back(&mut self, buf: Buf) {
+        self.below.give_back(buf);
+    }
+
     fn outstanding(&self) -> usize {
         self.tracker.len() + self.refused.len()
     }

@@ -34,31 +34,50 @@ enum Mode {
     Polled,
 }
 
+/// Ways to set up a ring with interrupt-driven completions, best first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Setup {
+    /// Deferred task work, Linux 6.1.
+    Deferred,
+    /// Cooperative task work, Linux 5.19.
+    Cooperative,
+    /// Neither.
+    Plain,
+}
+
 impl Ring {
-    /// A ring with interrupt-driven completions. Of the set-ups known to work, the best this kernel takes: deferred
-    /// task work (Linux 6.1), cooperative task work (5.19), neither.
+    /// A ring with interrupt-driven completions, set up in the best way this kernel knows.
     pub fn new() -> io::Result<Self> {
-        let deferred = |b: &mut io_uring::Builder| {
-            b.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        let or_else = |error, setup| if is_too_old(&error) { Self::set_up(setup) } else { Err(error) };
+        Self::set_up(Setup::Deferred)
+            .or_else(|error| or_else(error, Setup::Cooperative))
+            .or_else(|error| or_else(error, Setup::Plain))
+    }
+
+    fn set_up(setup: Setup) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        let mode = match setup {
+            Setup::Deferred => {
+                builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+                Mode::Flagged
+            }
+            Setup::Cooperative => {
+                builder.setup_coop_taskrun().setup_taskrun_flag();
+                Mode::Flagged
+            }
+            Setup::Plain => Mode::Interrupting,
         };
-        let cooperative = |b: &mut io_uring::Builder| {
-            b.setup_coop_taskrun().setup_taskrun_flag();
-        };
-        build(deferred, Mode::Flagged)
-            .or_else(|error| if is_too_old(&error) { build(cooperative, Mode::Flagged) } else { Err(error) })
-            .or_else(|error| if is_too_old(&error) { build(|_| (), Mode::Interrupting) } else { Err(error) })
+        build(builder, mode)
     }
 
     /// A ring that polls the device for completions, for reads and writes with direct I/O only.
     pub fn polled() -> io::Result<Self> {
-        let polled = |b: &mut io_uring::Builder| {
-            b.setup_iopoll();
-        };
-        let deferred = |b: &mut io_uring::Builder| {
-            b.setup_iopoll().setup_single_issuer().setup_defer_taskrun();
-        };
-        build(deferred, Mode::Polled)
-            .or_else(|error| if is_too_old(&error) { build(polled, Mode::Polled) } else { Err(error) })
+        let mut builder = IoUring::builder();
+        builder.setup_iopoll();
+        let plain = builder.clone();
+        builder.setup_single_issuer().setup_defer_taskrun();
+        build(builder, Mode::Polled)
+            .or_else(|error| if is_too_old(&error) { build(plain, Mode::Polled) } else { Err(error) })
     }
 
     pub fn register_files(&self, files: &[RawFd]) -> io::Result<()> {
@@ -117,7 +136,7 @@ impl Ring {
 
     /// A completion can be had without waiting.
     pub fn is_ready(&mut self) -> bool {
-        !self.uring.completion().is_empty() || (self.mode == Mode::Flagged && self.wants_enter())
+        self.owing || !self.uring.completion().is_empty() || (self.mode == Mode::Flagged && self.wants_enter())
     }
 
     /// Completions signal the registered eventfd from now on. Look at [`Ring::is_ready`] once more afterwards.
@@ -169,11 +188,9 @@ impl Ring {
     }
 }
 
-fn build(setup: impl FnOnce(&mut io_uring::Builder), mode: Mode) -> io::Result<Ring> {
-    let mut builder = IoUring::builder();
-    setup(builder.dontfork());
+fn build(mut builder: io_uring::Builder, mode: Mode) -> io::Result<Ring> {
     // One entry an operation, and as many for their cancellations; the completion queue is twice that.
-    let uring = builder.build(2 * limits::CHANNEL_DEPTH as u32)?;
+    let uring = builder.dontfork().build(2 * limits::CHANNEL_DEPTH as u32)?;
     Ok(Ring { uring, mode, entered: false, owing: false, enters: 0 })
 }
 
@@ -211,6 +228,36 @@ fn advice(errno: libc::c_int, disabled: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use io_uring::{opcode, types};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::time::Instant;
+
+    /// What older kernels get works on this one too.
+    #[test]
+    fn every_set_up_completes_by_reaping_alone() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 4096]).unwrap();
+        let mut into = [0u8; 512];
+        for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
+            let Ok(mut ring) = Ring::set_up(setup) else { continue };
+            let sync = opcode::Fsync::new(types::Fd(file.as_raw_fd())).build().user_data(1);
+            let read = opcode::Read::new(types::Fd(file.as_raw_fd()), into.as_mut_ptr(), 512).build().user_data(2);
+            // SAFETY: `into` and the file outlive the completions, which are waited for below.
+            assert!(unsafe { ring.push(&sync) && ring.push(&read) });
+            ring.submit();
+            let (mut seen, start) = (0, Instant::now());
+            while seen != 1 + 2 {
+                ring.run_completions(true);
+                seen += ring.next().map_or(0, |(data, result)| if result >= 0 { data } else { 100 });
+                assert!(start.elapsed() < Duration::from_secs(20), "{setup:?}: nothing completes");
+            }
+            assert_eq!(into, [7; 512]);
+            into.fill(0);
+        }
+        assert!(is_too_old(&io::Error::from_raw_os_error(libc::EINVAL)));
+        assert!(!is_too_old(&io::Error::from_raw_os_error(libc::EPERM)), "a refusal is not to be papered over");
+    }
 
     #[test]
     fn every_refusal_comes_with_advice() {

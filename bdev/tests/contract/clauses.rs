@@ -333,14 +333,18 @@ pub fn lends(b: &mut Bench) {
     let memory = target.as_ptr();
     let io = c.io(Op::Write, 40, 4, Some(target));
     let done = c.run(&mut b.rig, io);
-    assert_eq!((done.status, done.data.unwrap().as_ptr()), (Status::Ok, memory));
+    let back = done.data.unwrap();
+    assert_eq!((done.status, back.as_ptr()), (Status::Ok, memory));
+    c.channel.give_back(back);
     assert!(c.read(&mut b.rig, 40, 4) == bytes, "unlent reads see it");
     let source = c.channel.lend(Op::Read, 41, 1).expect("memory");
     let mut out = vec![0; c.block_size];
     assert_eq!(source.copy_out(0, &mut out), c.block_size);
     assert!(out == bytes[c.block_size..2 * c.block_size]);
     let io = c.io(Op::Read, 41, 1, Some(source));
-    assert_eq!(c.run(&mut b.rig, io).status, Status::Ok);
+    let done = c.run(&mut b.rig, io);
+    assert_eq!(done.status, Status::Ok);
+    c.channel.give_back(done.data.unwrap());
     for (op, lba, blocks) in [
         (Op::Read, BLOCKS, 1),
         (Op::Write, 0, BLOCKS + 1),
@@ -352,7 +356,9 @@ pub fn lends(b: &mut Bench) {
     }
     let elsewhere = c.channel.lend(Op::Write, 60, 1).expect("memory");
     let io = c.io(Op::Write, 61, 1, Some(elsewhere));
-    assert_eq!(c.run(&mut b.rig, io).status, EINVAL, "lent for other blocks");
+    let done = c.run(&mut b.rig, io);
+    assert_eq!(done.status, EINVAL, "lent for other blocks");
+    c.channel.give_back(done.data.unwrap());
 }
 
 pub fn allocates_nothing(b: &mut Bench) {
@@ -405,7 +411,7 @@ pub fn wakes_a_sleeper(b: &mut Bench) {
             c.channel.reap(&mut batch);
             if armed && batch.is_empty() {
                 // A channel without a descriptor never lets its core sleep on outstanding operations.
-                assert!(readable(c.channel.wake_fd().expect("a descriptor"), 10_000), "slept over a completion");
+                sleep(&mut b.rig, c.channel.wake_fd().expect("a descriptor"));
             }
             for done in batch.drain() {
                 assert_eq!(done.status, Status::Ok);
@@ -416,6 +422,15 @@ pub fn wakes_a_sleeper(b: &mut Bench) {
             assert!(!readable(fd, 0), "what made it readable was consumed");
         }
     }
+}
+
+/// Sleeps until `fd` is readable, while the cores go on: the client's has nothing but its channel to sleep for.
+fn sleep(rig: &mut Rig, fd: RawFd) {
+    let woken = (0..10_000).any(|_| {
+        rig.turn();
+        readable(fd, 1)
+    });
+    assert!(woken, "slept over a completion");
 }
 
 fn readable(fd: RawFd, timeout_ms: i32) -> bool {

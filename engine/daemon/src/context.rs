@@ -12,6 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 /// The control plane: the current configuration and the engine it is applied to.
 pub struct Control {
     engine: Box<dyn Engine>,
+    /// Held for the whole of a change, so that changes come one at a time; reading goes on meanwhile.
+    changing: Mutex<()>,
     model: Mutex<Arc<Model>>,
     running: AtomicBool,
     started: (Mutex<bool>, Condvar),
@@ -43,6 +45,7 @@ impl Control {
     pub fn new(engine: Box<dyn Engine>, log: LogControl) -> Self {
         Self {
             engine,
+            changing: Mutex::default(),
             model: Mutex::default(),
             running: AtomicBool::new(false),
             started: Default::default(),
@@ -98,15 +101,15 @@ impl Control {
         U: FnOnce(&dyn Engine),
         E: Into<RpcError>,
     {
-        let mut current = lock(&self.model);
-        let mut next = Model::clone(&current);
+        let _one_at_a_time = lock(&self.changing);
+        let mut next = Model::clone(&self.model());
         let (value, undo) = edit(&mut next, &*self.engine).map_err(Into::into)?;
         let next = Arc::new(next);
         if let Err(error) = self.engine.publish(&next) {
             undo(&*self.engine);
             return Err(error.into());
         }
-        *current = next;
+        *lock(&self.model) = next;
         Ok(value)
     }
 

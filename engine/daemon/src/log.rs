@@ -4,6 +4,7 @@
 //! and one for stderr; there is one sink here, so both names set and show the same thing.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -136,7 +137,8 @@ impl LogControl {
 pub fn start(level: Level, format: Format) -> LogControl {
     let mut control = LogControl::detached(level);
     let (filter, handle) = reload::Layer::new(control.targets());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let coloured = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(coloured);
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().boxed(),

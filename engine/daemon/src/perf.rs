@@ -129,11 +129,15 @@ mod tests {
 
     #[test]
     fn arguments_become_options() {
-        let options = options(&parse("--rw rw --mix 30 --bs 8k --qd 4 --connections 2 --cores 0-3 --rate 100 --header-digest"));
+        let options =
+            options(&parse("--rw rw --mix 30 --bs 8k --qd 4 --connections 2 --cores 0-3 --rate 100 --header-digest"));
         let options = options.unwrap();
         assert_eq!((options.rw, options.pattern), (Rw::Mixed { read_percent: 30 }, Pattern::Sequential));
         assert_eq!((options.block_bytes, options.queue_depth, options.connections, options.threads), (8192, 4, 2, 2));
-        assert_eq!((options.rate, options.header_digest, options.data_digest), (Some(100.0), Digest::Require, Digest::Off));
+        assert_eq!(
+            (options.rate, options.header_digest, options.data_digest),
+            (Some(100.0), Digest::Require, Digest::Off)
+        );
     }
 
     #[test]

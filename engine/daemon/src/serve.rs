@@ -21,7 +21,6 @@ pub fn run(args: &ServeArgs) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             tracing::error!("{error}");
-            eprintln!("isere serve: {error}");
             Exit::Failure
         }
     }

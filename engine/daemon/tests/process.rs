@@ -71,7 +71,10 @@ impl Drop for Serving {
 #[test]
 fn exit_codes() {
     let serving = Serving::start(&[]);
-    assert_eq!(serving.ok(&["bdev_malloc_create", r#"{"name":"M0","num_blocks":128,"block_size":512}"#]).trim(), r#""M0""#);
+    assert_eq!(
+        serving.ok(&["bdev_malloc_create", r#"{"name":"M0","num_blocks":128,"block_size":512}"#]).trim(),
+        r#""M0""#
+    );
     assert!(serving.ok(&["bdev_get_bdevs"]).contains("Malloc disk"));
     assert!(serving.ok(&["framework_get_reactors"]).contains("lw_threads"));
     let refused = serving.rpc(&["bdev_malloc_delete", r#"{"name":"X"}"#]);

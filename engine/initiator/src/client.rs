@@ -191,7 +191,10 @@ impl Client {
     pub fn write(&mut self, lba: u64, data: &[u8]) -> Result<(), Error> {
         let (size, step) = self.chunk()?;
         if !data.len().is_multiple_of(size) {
-            return Err(Error::Option { option: "data", why: format!("is not a multiple of {size} bytes, the block size") });
+            return Err(Error::Option {
+                option: "data",
+                why: format!("is not a multiple of {size} bytes, the block size"),
+            });
         }
         let mut at = lba;
         for part in data.chunks(step as usize * size) {
@@ -341,7 +344,8 @@ impl Client {
                 if let Some(buf) = buf {
                     arena.give(buf);
                 }
-                let sense = if matches!(outcome, Outcome::Status { sense: Some(_), .. }) { session.sense() } else { &[] };
+                let sense =
+                    if matches!(outcome, Outcome::Status { sense: Some(_), .. }) { session.sense() } else { &[] };
                 Some(Ok(Reply { outcome, sense: sense.to_vec(), data }))
             }
             Event::Rejected { reason, header: Some(header) } if header.itt() == id.itt() => {
@@ -351,8 +355,12 @@ impl Client {
         })?
     }
 
-    fn ask(&mut self, request: impl FnOnce(&mut Session, Instant) -> Result<(), crate::session::Why>) -> Result<(), Error> {
-        request(&mut self.session, Instant::now()).map_err(|why| Error::Option { option: "request", why: format!("{why:?}") })
+    fn ask(
+        &mut self,
+        request: impl FnOnce(&mut Session, Instant) -> Result<(), crate::session::Why>,
+    ) -> Result<(), Error> {
+        request(&mut self.session, Instant::now())
+            .map_err(|why| Error::Option { option: "request", why: format!("{why:?}") })
     }
 
     fn wait<R>(&mut self, wanted: impl FnMut(&Session, Event) -> Option<R>) -> Result<R, Error> {
@@ -387,7 +395,9 @@ pub(crate) fn ask_text(session: &mut Session, text: &[u8]) -> Result<Vec<u8>, Er
     sent.map_err(|why| Error::Option { option: "text", why: format!("{why:?}") })?;
     wait(session, |session, event| match event {
         Event::Text { .. } => Some(Ok(session.text().to_vec())),
-        Event::Rejected { reason, header: Some(header) } => Some(Err(Error::Rejected { opcode: header.opcode(), reason })),
+        Event::Rejected { reason, header: Some(header) } => {
+            Some(Err(Error::Rejected { opcode: header.opcode(), reason }))
+        }
         _ => None,
     })?
 }

@@ -3,7 +3,7 @@
 //! * [`Session`]: the non-blocking state machine. One `writev` and one `readv` a turn, fixed slots, buffers that move in
 //!   with a command and come back with its completion, no allocation per I/O.
 //! * [`Client`]: a blocking wrapper around it for tools and tests: `connect`, `inquiry`, `read`, `write`, any CDB.
-//! * [`discover`]: SendTargets.
+//! * [`discover`] asks a portal for its targets (SendTargets).
 //! * [`raw`]: arbitrary bytes and PDUs, before or after a login, to see what a target makes of them.
 //! * [`perf`]: the benchmark behind `isere perf`.
 //!

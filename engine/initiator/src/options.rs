@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use iscsi::chap::Algorithm;
 use iscsi::names::IscsiName;
 
 use crate::error::Error;
@@ -46,6 +47,9 @@ pub struct Options {
     pub chap: Option<Chap>,
     /// How the target must prove who it is; needs `chap`.
     pub mutual_chap: Option<Chap>,
+    /// CHAP algorithms offered, in this order. `tgtd` calls SHA-1 number 7, which is SHA-256: offer it only MD5, or it
+    /// picks 7 and refuses the right answer with status 0200.
+    pub chap_algorithms: Vec<Algorithm>,
     /// HeaderDigest.
     pub header_digest: Digest,
     /// DataDigest.
@@ -79,6 +83,7 @@ impl Default for Options {
             isid_qualifier: 1,
             chap: None,
             mutual_chap: None,
+            chap_algorithms: Algorithm::ALL.to_vec(),
             header_digest: Digest::Off,
             data_digest: Digest::Off,
             initial_r2t: false,
@@ -117,8 +122,13 @@ impl Options {
         if IscsiName::parse(&self.initiator_name).is_err() {
             return bad("initiator_name", "must be an iSCSI name: iqn.YYYY-MM.domain:name, eui.… or naa.…");
         }
+        if self.chap_algorithms.is_empty() {
+            return bad("chap_algorithms", "must not be empty");
+        }
         match (&self.chap, &self.mutual_chap) {
-            (None, Some(_)) => bad("mutual_chap", "the target proves itself only to an initiator that does too; set chap"),
+            (None, Some(_)) => {
+                bad("mutual_chap", "the target proves itself only to an initiator that does too; set chap")
+            }
             (Some(one), Some(other)) if one.secret == other.secret => {
                 bad("mutual_chap", "must have another secret than chap (RFC 7143 §9.2.1)")
             }

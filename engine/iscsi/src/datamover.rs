@@ -262,6 +262,10 @@ pub trait Datamover {
     /// for them is discarded.
     fn release_task(&mut self, tag: Tag);
 
+    /// The task `itt` will never ask for the unsolicited data it announced (its command was dropped or aborted): what
+    /// arrives of it is discarded instead of waited for.
+    fn refuse_unsolicited(&mut self, itt: u32);
+
     /// Sends what was queued since the last flush: one doorbell.
     fn flush(&mut self);
 

@@ -1,6 +1,7 @@
 //! A small blocking client.
 
 use crate::error::RpcError;
+use crate::limits::MAX_RESPONSE_BYTES;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
@@ -97,6 +98,9 @@ impl Client {
             match self.stream.read(&mut chunk)? {
                 0 => return Err(ClientError::Closed),
                 got => reply.extend_from_slice(&chunk[..got]),
+            }
+            if reply.len() > MAX_RESPONSE_BYTES {
+                return Err(ClientError::Malformed(format!("longer than {MAX_RESPONSE_BYTES} bytes")));
             }
         }
         Ok(reply)

@@ -61,8 +61,9 @@ struct Done {
 
 /// A connection's datamover over a byte stream: a TCP socket, or in tests anything.
 ///
-/// [`terminate`](iscsi::datamover::Datamover::terminate) with `graceful` needs further turns (receive, poll, flush) until
-/// [`Terminated`](iscsi::datamover::Upcall::Terminated); it waits for the peer without bound, so the caller times it and terminates at once.
+/// A graceful [`terminate`](iscsi::datamover::Datamover::terminate) needs further turns (receive, poll, flush) until
+/// [`Terminated`](iscsi::datamover::Upcall::Terminated). It waits for the peer without bound: the caller sets a time
+/// and then terminates at once.
 ///
 /// Unsolicited data waits, with all that is behind it in the stream, until a get is made for it or its task is
 /// answered or released.
@@ -81,7 +82,7 @@ pub struct Tcp<S = Socket> {
     phase: Phase,
     /// The peer has closed its direction.
     closed: bool,
-    /// Parsing waits for the layer above, see [`Verdict::Hold`].
+    /// Parsing waits for the layer above to say what becomes of unsolicited data.
     held: bool,
     /// Something may be parsed without receiving.
     more: bool,

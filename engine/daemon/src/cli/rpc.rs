@@ -33,7 +33,8 @@ pub struct RpcArgs {
     pub rpc_socket: PathBuf,
 
     /// Give up after this many seconds
-    #[arg(long, short = 't', value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 't', value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 }
 

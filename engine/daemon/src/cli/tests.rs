@@ -54,7 +54,9 @@ fn sizes() {
 
 #[test]
 fn perf_patterns() {
-    let Command::Perf(args) = parse("isere perf iscsi://h/iqn.2020-01.x:t/0 --rw randrw --mix 70 --bs 8k").unwrap().command else {
+    let Command::Perf(args) =
+        parse("isere perf iscsi://h/iqn.2020-01.x:t/0 --rw randrw --mix 70 --bs 8k").unwrap().command
+    else {
         panic!("perf")
     };
     assert_eq!((args.rw, args.mix, args.bs), (perf::Pattern::RandRw, 70, 8192));

@@ -9,13 +9,22 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct Rehearsal {
     bdevs: Mutex<BTreeMap<String, BdevSpec>>,
+    /// How often publishing still succeeds; for ever if absent.
+    #[cfg(test)]
+    publishes_left: Option<std::sync::atomic::AtomicUsize>,
 }
 
 impl Rehearsal {
+    /// An engine that refuses to publish after so many times.
+    #[cfg(test)]
+    pub fn publishing(times: usize) -> Self {
+        Self { publishes_left: Some(times.into()), ..Self::default() }
+    }
+
     /// An engine that already has these devices.
     pub fn with(bdevs: &[BdevSpec]) -> Self {
         let bdevs = bdevs.iter().map(|spec| (spec.name().to_owned(), spec.clone())).collect();
-        Self { bdevs: Mutex::new(bdevs) }
+        Self { bdevs: Mutex::new(bdevs), ..Self::default() }
     }
 
     fn bdevs(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BdevSpec>> {
@@ -85,6 +94,12 @@ impl Engine for Rehearsal {
     fn close_portals(&self, _: i32) {}
 
     fn publish(&self, _: &Arc<Model>) -> Result<(), EngineError> {
+        #[cfg(test)]
+        if let Some(left) = &self.publishes_left {
+            use std::sync::atomic::Ordering::Relaxed;
+            let left = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            return left.map(drop).map_err(|_| EngineError::new(libc::EIO, "publishing"));
+        }
         Ok(())
     }
 

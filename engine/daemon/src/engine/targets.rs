@@ -16,9 +16,6 @@ use target::target::Target;
 use target::unit::Unit;
 use target::worker::ConnInfo;
 
-/// Longest transfer of one command in bytes. Data moves in pieces, so this bounds time, not memory.
-const MAX_TRANSFER: u32 = 8 << 20;
-
 /// The protocol side of the engine.
 #[derive(Debug)]
 pub struct Targets {
@@ -197,7 +194,7 @@ fn identity(node: &TargetNode, bdev: &dyn Bdev) -> Identity {
     Identity {
         vendor: padded("ISERE"),
         product: padded(bdev.product()),
-        revision: padded(env!("CARGO_PKG_VERSION")),
+        revision: padded(&env!("CARGO_PKG_VERSION").replace('.', "")),
         serial,
         naa,
         uuid,
@@ -230,7 +227,8 @@ fn medium(bdev: &dyn Bdev) -> Medium {
         unmap_granularity: geometry.unmap_granularity,
         unmap_alignment: 0,
         optimal_transfer: geometry.optimal_io_blocks,
-        max_transfer: MAX_TRANSFER / geometry.block_size,
+        // No limit: data moves in pieces, so a long transfer takes time, not memory.
+        max_transfer: 0,
         max_unmap_blocks: u32::MAX,
         max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
         max_write_same: 0,

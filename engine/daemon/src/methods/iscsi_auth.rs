@@ -17,8 +17,15 @@ pub fn register(table: &mut MethodTable<Control>) {
     table.add_bare("iscsi_get_auth_groups", Phase::Runtime, |ctx| Ok(json!(ctx.model().auth_groups)));
 }
 
+fn warn_if_weak(tag: i32, credential: &Credential) {
+    if credential.is_weak() {
+        tracing::warn!(group = tag, user = credential.user, "CHAP secret shorter than 12 bytes (RFC 7143 §12.1.3)");
+    }
+}
+
 fn create(ctx: &Control, params: AuthGroup) -> Result<Value, RpcError> {
     params.check()?;
+    params.secrets.iter().for_each(|credential| warn_if_weak(params.tag, credential));
     ctx.change(|model, _| {
         if model.auth_group(params.tag).is_some() {
             return Err(ModelError::invalid("tag", format!("auth group {} exists already", params.tag)));
@@ -59,9 +66,11 @@ struct AddSecret {
 
 fn add_secret(ctx: &Control, params: AddSecret) -> Result<Value, RpcError> {
     let AddSecret { tag, user, secret, muser, msecret } = params;
+    let credential = Credential { user, secret, muser, msecret };
+    warn_if_weak(tag, &credential);
     ctx.change(|model, _| {
         let group = find(model, tag)?;
-        group.secrets.push(Credential { user, secret, muser, msecret });
+        group.secrets.push(credential);
         group.check()?;
         Ok::<_, ModelError>(true.into())
     })

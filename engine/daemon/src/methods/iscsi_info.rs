@@ -1,7 +1,8 @@
-//! Connections.
+//! What is connected, and to what.
 
 use crate::context::Control;
 use crate::engine::{ConnectionInfo, ConnectionState};
+use crate::model::{Model, TargetNode};
 use rpc::{MethodTable, Phase};
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ pub fn register(table: &mut MethodTable<Control>) {
     table.add_bare("iscsi_get_connections", Phase::Runtime, |ctx| {
         Ok(ctx.engine().connections().iter().map(describe).collect())
     });
+    table.add_bare("scsi_get_devices", Phase::Runtime, |ctx| Ok(scsi_devices(&ctx.model())));
     table.add_bare("iscsi_get_stats", Phase::Runtime, |ctx| Ok(stats(&ctx.engine().connections())));
 }
 
@@ -32,6 +34,12 @@ fn describe(connection: &ConnectionInfo) -> Value {
         "pg_tag": connection.pg_tag,
         "transport": if connection.iser { "iser" } else { "tcp" },
     })
+}
+
+/// A target is one SCSI device.
+fn scsi_devices(model: &Model) -> Value {
+    let one = |(id, target): (usize, &TargetNode)| json!({"id": id, "device_name": target.name});
+    model.targets.iter().enumerate().map(one).collect()
 }
 
 fn state_name(state: ConnectionState) -> &'static str {

@@ -22,7 +22,12 @@ pub struct Daemon {
 impl Daemon {
     /// Before initialisation.
     pub fn new() -> Self {
-        let ctx = Control::new(Box::new(Rehearsal::default()), LogControl::detached(Level::Notice));
+        Self::on(Rehearsal::default())
+    }
+
+    /// Before initialisation, on a given engine.
+    pub fn on(engine: Rehearsal) -> Self {
+        let ctx = Control::new(Box::new(engine), LogControl::detached(Level::Notice));
         let table = table();
         ctx.set_catalog(table.catalog());
         Self { ctx, table }

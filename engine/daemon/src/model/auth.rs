@@ -50,6 +50,10 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    fn is_weak(&self) -> bool {
+        self.0.len() < MIN_CHAP_SECRET_BYTES
+    }
 }
 
 impl From<&str> for Secret {
@@ -132,10 +136,12 @@ impl Credential {
             }
             _ => return Err(ModelError::invalid("muser", "expected together with msecret")),
         }
-        if self.secret.expose().len() < MIN_CHAP_SECRET_BYTES {
-            tracing::warn!(user = self.user, "CHAP secret shorter than {MIN_CHAP_SECRET_BYTES} bytes");
-        }
         Ok(())
+    }
+
+    /// Whether one of its secrets is shorter than RFC 7143 §12.1.3 wants: allowed, but worth a warning.
+    pub fn is_weak(&self) -> bool {
+        [Some(&self.secret), self.msecret.as_ref()].into_iter().flatten().any(Secret::is_weak)
     }
 }
 

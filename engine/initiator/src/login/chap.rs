@@ -30,6 +30,7 @@ enum Progress {
 pub(super) struct Exchange {
     own: Option<Chap>,
     peer: Option<Chap>,
+    algorithms: Vec<Algorithm>,
     /// Our CHAP_I and CHAP_C, if the target must prove itself.
     entropy: [u8; LOGIN_ENTROPY],
     progress: Progress,
@@ -43,7 +44,9 @@ impl Exchange {
             filled.map_err(|e| Error::Option { option: "mutual_chap", why: format!("no random numbers: {e}") })?;
         }
         let progress = if options.chap.is_some() { Progress::Offered } else { Progress::NotWanted };
-        Ok(Self { own: options.chap.clone(), peer: options.mutual_chap.clone(), entropy, progress })
+        let (own, peer, algorithms) =
+            (options.chap.clone(), options.mutual_chap.clone(), options.chap_algorithms.clone());
+        Ok(Self { own, peer, algorithms, entropy, progress })
     }
 
     /// The value of AuthMethod.
@@ -70,8 +73,8 @@ impl Exchange {
             },
             Progress::Offered => match value(Key::AuthMethod) {
                 Some("CHAP") => {
-                    let list = Algorithm::ALL.map(|a| a.number().to_string()).join(",");
-                    push(out, Key::ChapA, &list)?;
+                    let list: Vec<String> = self.algorithms.iter().map(|a| a.number().to_string()).collect();
+                    push(out, Key::ChapA, list.join(","))?;
                     self.progress = Progress::Listed;
                     Ok(false)
                 }
@@ -101,7 +104,9 @@ impl Exchange {
             return Err("the target reflects our own CHAP challenge");
         }
         let (algorithm, response) = respond(challenge, Algorithm::Md5, own.secret.as_bytes())
-            .map_err(|_| "the target's CHAP challenge is malformed, or of an algorithm that was not offered")?;
+            .ok()
+            .filter(|(algorithm, _)| self.algorithms.contains(algorithm))
+            .ok_or("the target's CHAP challenge is malformed, or of an algorithm that was not offered")?;
         push(out, Key::ChapN, &own.user)?;
         push(out, Key::ChapR, Base16(response.as_bytes()))?;
         if self.peer.is_some() {
@@ -112,7 +117,12 @@ impl Exchange {
         Ok(())
     }
 
-    fn check_target(&self, algorithm: Algorithm, name: Option<&str>, response: Option<&str>) -> Result<(), &'static str> {
+    fn check_target(
+        &self,
+        algorithm: Algorithm,
+        name: Option<&str>,
+        response: Option<&str>,
+    ) -> Result<(), &'static str> {
         let Some(peer) = &self.peer else { return Ok(()) };
         let (Some(name), Some(response)) = (name, response) else {
             return Err("the target did not prove its identity; it may have no mutual CHAP secret set up");

@@ -136,7 +136,8 @@ impl Login {
             return Ok(Step::Send);
         }
         let text = self.gather.take();
-        let pairs = Pairs::collect_all(&text).map_err(|e| self.failure(&format!("the target's text is malformed ({e:?})")))?;
+        let pairs =
+            Pairs::collect_all(&text).map_err(|e| self.failure(&format!("the target's text is malformed ({e:?})")))?;
         match self.stage {
             Stage::Security => self.security(&response, &pairs),
             _ => self.operational(&response, &pairs),
@@ -171,7 +172,8 @@ impl Login {
 
     fn opening(&self) -> Result<(Vec<u8>, bool), Error> {
         let mut out = TextWriter::new(REQUEST_TEXT);
-        let mut push = |key: Key, value: &str| out.push(key.name(), value).map_err(|_| self.failure("the names are too long"));
+        let mut push =
+            |key: Key, value: &str| out.push(key.name(), value).map_err(|_| self.failure("the names are too long"));
         push(Key::InitiatorName, &self.initiator)?;
         match &self.target {
             Some(target) => {
@@ -192,7 +194,9 @@ impl Login {
             return Ok(Step::Send);
         }
         if !self.exchange.is_satisfied() {
-            return Err(self.failure("the target ends the security stage before CHAP has ended; it may not ask for CHAP"));
+            return Err(
+                self.failure("the target ends the security stage before CHAP has ended; it may not ask for CHAP")
+            );
         }
         match Stage::from_bits(response.nsg) {
             Some(Stage::Operational) => {

@@ -55,6 +55,8 @@ pub struct Options {
     pub chap: Option<Chap>,
     /// How the target must prove itself; needs CHAP.
     pub mutual_chap: Option<Chap>,
+    /// CHAP algorithms offered; see [`crate::Options::chap_algorithms`].
+    pub chap_algorithms: Vec<iscsi::chap::Algorithm>,
     /// Reads, writes or both.
     pub rw: Rw,
     /// Random or sequential.
@@ -111,6 +113,7 @@ impl Options {
             initiator_name: session.initiator_name,
             chap: None,
             mutual_chap: None,
+            chap_algorithms: session.chap_algorithms,
             rw: Rw::Read,
             pattern: Pattern::Random,
             block_bytes: 4096,
@@ -142,6 +145,7 @@ impl Options {
             isid_qualifier: index as u16,
             chap: self.url.chap.clone().or_else(|| self.chap.clone()),
             mutual_chap: self.mutual_chap.clone(),
+            chap_algorithms: self.chap_algorithms.clone(),
             header_digest: self.header_digest,
             data_digest: self.data_digest,
             initial_r2t: self.initial_r2t,

@@ -116,10 +116,16 @@ fn check_part(options: &Options, part: &Part) -> Result<(), PerfError> {
     let least = if options.verify { u64::from(options.queue_depth) } else { 1 };
     let bad = |option, why: String| Err(PerfError::Option { option, why });
     if part.units < least {
-        return bad("size", format!("each connection needs a part of at least {least} × {} bytes", options.block_bytes));
+        return bad(
+            "size",
+            format!("each connection needs a part of at least {least} × {} bytes", options.block_bytes),
+        );
     }
     if options.verify && part.units > MAX_VERIFY_UNITS {
-        return bad("size", format!("verification remembers {MAX_VERIFY_UNITS} I/Os a connection at most; limit the size"));
+        return bad(
+            "size",
+            format!("verification remembers {MAX_VERIFY_UNITS} I/Os a connection at most; limit the size"),
+        );
     }
     Ok(())
 }

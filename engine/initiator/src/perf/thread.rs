@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use super::PerfError;
 use super::host;
 use super::pacing::Pacing;
 use super::tally::Tally;
 use super::worker::Worker;
-use super::PerfError;
 
 /// Times of a run, in nanoseconds since `epoch`.
 #[derive(Clone, Copy, Debug)]

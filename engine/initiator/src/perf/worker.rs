@@ -140,7 +140,9 @@ impl Worker {
         let mut verdict = Ok(());
         if good {
             tally.record(io.is_read, now_ns.saturating_sub(io.started_ns), now_ns);
-            if io.is_read && let Some(buf) = &done.buf {
+            if io.is_read
+                && let Some(buf) = &done.buf
+            {
                 verdict = self.verify(io, buf.filled(), tally);
             }
         } else {

@@ -60,7 +60,8 @@ impl Tgtd {
 
     pub fn admin(&self, args: &str) -> Result<(), String> {
         let control = self.control.to_string();
-        let out = Command::new("/usr/sbin/tgtadm").args(["-C", &control, "--lld", "iscsi"]).args(args.split(' ')).output();
+        let out =
+            Command::new("/usr/sbin/tgtadm").args(["-C", &control, "--lld", "iscsi"]).args(args.split(' ')).output();
         match out {
             Ok(out) if out.status.success() => Ok(()),
             Ok(out) => Err(format!("tgtadm {args}: {}", String::from_utf8_lossy(&out.stderr))),
@@ -71,6 +72,9 @@ impl Tgtd {
     fn set_up(&self) -> Result<(), String> {
         self.admin(&format!("--op new --mode target --tid 1 -T {TARGET}"))?;
         self.admin(&format!("--op new --mode logicalunit --tid 1 --lun 1 -b {}", self.disk.display()))?;
+        // It offers no digests unless told to.
+        self.admin("--op update --mode target --tid 1 -n HeaderDigest -v None,CRC32C")?;
+        self.admin("--op update --mode target --tid 1 -n DataDigest -v None,CRC32C")?;
         self.admin("--op bind --mode target --tid 1 -I ALL")
     }
 

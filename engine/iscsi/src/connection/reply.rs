@@ -65,7 +65,7 @@ impl FullFeature {
     /// NOP-In that answers the initiator's ping.
     pub fn nop_answer(&mut self, itt: u32, lun: [u8; 8], segment: usize) -> Bhs {
         let Numbers { stat_sn, exp_cmd_sn, max_cmd_sn } = self.take_numbers();
-        let nop = NopIn { lun, itt, ttt: RESERVED_TAG, stat_sn, exp_cmd_sn, max_cmd_sn, ..NopIn::default() };
+        let nop = NopIn { lun, itt, ttt: RESERVED_TAG, stat_sn, exp_cmd_sn, max_cmd_sn };
         with_segment(nop.encode(), segment)
     }
 
@@ -94,7 +94,6 @@ impl FullFeature {
             max_cmd_sn,
             time2wait: self.parameters.time2wait,
             time2retain: self.parameters.time2retain,
-            ..LogoutResponse::default()
         };
         logout.encode()
     }

@@ -174,6 +174,11 @@ impl<S: Stream> Datamover for Tcp<S> {
         self.release_hold();
     }
 
+    fn refuse_unsolicited(&mut self, itt: u32) {
+        self.transfers.answered(itt);
+        self.release_hold();
+    }
+
     fn flush(&mut self) {
         let done = &mut self.done;
         if let Err(errno) = self.out.flush(&mut self.stream, |tag, buf, status| push_done(done, tag, buf, status)) {

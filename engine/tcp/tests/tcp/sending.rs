@@ -171,6 +171,22 @@ fn r2_a_peer_that_does_not_read_is_met_with_refusals() {
 }
 
 #[test]
+fn r1_operations_wait_while_too_many_ends_are_unread() {
+    let mut rig = Rig::with(Limits { puts: 2, gets: 1, ..Limits::default() });
+    for i in 0..3 {
+        let put = rig.put(tag(i), 1, &bytes(10));
+        rig.tcp.put_data(put).unwrap();
+        rig.tcp.flush();
+    }
+    let put = rig.put(tag(9), 1, &bytes(10));
+    let put = rig.tcp.put_data(put).expect_err("three ends are unread");
+    assert_eq!(rig.drain().len(), 3);
+    rig.tcp.put_data(put).unwrap();
+    assert_eq!(rig.settle(), [done(9, bytes(10))]);
+    rig.finish();
+}
+
+#[test]
 fn r1_control_data_without_room_is_refused_whole() {
     let mut rig = Rig::with(Limits { arena: 8192, ..Limits::default() });
     rig.tcp.send_control(&Bhs::new(Opcode::LOGIN_RESPONSE), &bytes(5000)).unwrap();

@@ -216,6 +216,20 @@ fn t2_a_released_put_finishes_the_pdu_it_began_and_no_other() {
 }
 
 #[test]
+fn t2_a_released_put_is_not_continued_when_there_is_room_again() {
+    let mut rig = Rig::enabled(&Parameters { initiator_max_recv: 1024, ..parameters() });
+    let put = rig.put(tag(1), 1, &bytes(200 * 1024));
+    rig.tcp.put_data(put).unwrap();
+    rig.pipe.0.borrow_mut().write_room = Some(10 * (48 + 1024) + 100);
+    rig.tcp.flush();
+    rig.tcp.release_task(tag(1));
+    rig.pipe.0.borrow_mut().write_room = None;
+    assert_eq!(statuses(&rig.settle()), [(1, DataStatus::Released)]);
+    assert_eq!(rig.sent().len(), 11, "what was sent, and the PDU that was begun");
+    rig.finish();
+}
+
+#[test]
 fn t2_slots_of_released_puts_are_used_again_without_confusion() {
     let mut rig = Rig::enabled(&parameters());
     rig.pipe.0.borrow_mut().write_room = Some(10);

@@ -1,6 +1,7 @@
 //! Block device methods.
 
 use super::Daemon;
+use crate::engine::Rehearsal;
 use serde_json::{Value, json};
 
 #[test]
@@ -171,10 +172,51 @@ fn deleting_a_mapped_device_removes_its_luns() {
 }
 
 #[test]
+fn what_cannot_be_published_is_undone() {
+    let daemon = Daemon::on(Rehearsal::publishing(1));
+    daemon.ok("framework_start_init", Value::Null);
+    assert_eq!(daemon.code("bdev_null_create", json!({"name": "N", "num_blocks": 8, "block_size": 512})), -5);
+    assert!(daemon.ctx.engine().bdev("N").is_none(), "the engine forgot it");
+    assert!(daemon.ctx.model().bdevs.is_empty(), "so did the model");
+    assert_eq!(daemon.ok("notify_get_notifications", json!({})), json!([]));
+}
+
+#[test]
 fn limits_are_refusals() {
     let daemon = Daemon::running();
     for at in 0..crate::limits::MAX_BDEVS {
         daemon.ok("bdev_null_create", json!({"name": format!("n{at}"), "num_blocks": 8, "block_size": 512}));
     }
     assert_eq!(daemon.code("bdev_null_create", json!({"name": "more", "num_blocks": 8, "block_size": 512})), -28);
+}
+
+#[test]
+fn concurrent_creation_and_deletion_leave_one_story() {
+    let daemon = Daemon::running();
+    let params = json!({"name": "N", "num_blocks": 8, "block_size": 512});
+    let (created, deleted) = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut done = (0, 0);
+                    for _ in 0..200 {
+                        match daemon.call("bdev_null_create", params.clone()) {
+                            Ok(_) => done.0 += 1,
+                            Err(error) => assert_eq!(error.code, -17, "{error}"),
+                        }
+                        match daemon.call("bdev_null_delete", json!({"name": "N"})) {
+                            Ok(_) => done.1 += 1,
+                            Err(error) => assert_eq!(error.code, -19, "{error}"),
+                        }
+                    }
+                    done
+                })
+            })
+            .collect();
+        let done = workers.into_iter().map(|worker| worker.join().unwrap());
+        done.fold((0, 0), |sum, done| (sum.0 + done.0, sum.1 + done.1))
+    });
+    let left = daemon.ctx.model().bdevs.len();
+    assert_eq!(created - deleted, left);
+    assert_eq!(daemon.ok("bdev_get_bdevs", Value::Null).as_array().unwrap().len(), left);
 }

@@ -85,6 +85,8 @@ fn target_nodes_have_spdks_shape() {
         "data_digest": false,
     });
     assert_eq!(daemon.target(), shown);
+    let devices = daemon.ok("scsi_get_devices", Value::Null);
+    assert_eq!(devices, json!([{"id": 0, "device_name": "iqn.2016-06.io.spdk:disk1"}]));
 }
 
 #[test]

@@ -57,7 +57,9 @@ impl Receiver {
         let room = (self.tail + behind).min(STAGING_BYTES);
         let staging = &mut self.staging[self.tail..room];
         let rest = match self.direct {
-            Some(d) => transfers.sink(d.bhs.itt()).and_then(|buf| buf.storage().get_mut(d.next..d.end)).unwrap_or_default(),
+            Some(d) => {
+                transfers.sink(d.bhs.itt()).and_then(|buf| buf.storage().get_mut(d.next..d.end)).unwrap_or_default()
+            }
             None => &mut [],
         };
         let wanted = rest.len();
@@ -120,7 +122,14 @@ impl Receiver {
     }
 
     /// Places a Data-In: whole from the staging buffer, or begins to read it directly.
-    fn data_in(&mut self, bhs: Bhs, at: usize, complete: bool, transfers: &mut Transfers, agreed: &Agreed) -> Result<Option<Bhs>, Broken> {
+    fn data_in(
+        &mut self,
+        bhs: Bhs,
+        at: usize,
+        complete: bool,
+        transfers: &mut Transfers,
+        agreed: &Agreed,
+    ) -> Result<Option<Bhs>, Broken> {
         let len = bhs.data_segment_length() as usize;
         if !complete && len < DIRECT_BYTES {
             return Ok(None);

@@ -80,7 +80,11 @@ impl Transfer {
         direction: Direction::None,
         lun: [0; 8],
         buf: None,
-        bursts: Bursts { ring: [Burst { ttt: 0, next: 0, end: 0, data_sn: 0 }; MAX_OUTSTANDING_R2T + 1], head: 0, len: 0 },
+        bursts: Bursts {
+            ring: [Burst { ttt: 0, next: 0, end: 0, data_sn: 0 }; MAX_OUTSTANDING_R2T + 1],
+            head: 0,
+            len: 0,
+        },
     };
 }
 
@@ -139,7 +143,11 @@ impl Transfers {
         (transfer.edtl, transfer.direction, transfer.lun, transfer.buf) = (edtl, direction, command.lun, buf);
         (transfer.next_offset, transfer.next_sn, transfer.queued) = (0, 0, 0);
         transfer.bursts.len = 0;
-        if direction == Direction::Write { self.begin_write(slot, edtl, agreed) } else { Immediate { len: 0, final_bit: true } }
+        if direction == Direction::Write {
+            self.begin_write(slot, edtl, agreed)
+        } else {
+            Immediate { len: 0, final_bit: true }
+        }
     }
 
     fn begin_write(&mut self, slot: u16, edtl: u32, agreed: &Agreed) -> Immediate {

@@ -24,7 +24,11 @@ impl Rehearsal {
     /// An engine that already has these devices.
     pub fn with(bdevs: &[BdevSpec]) -> Self {
         let bdevs = bdevs.iter().map(|spec| (spec.name().to_owned(), spec.clone())).collect();
-        Self { bdevs: Mutex::new(bdevs), ..Self::default() }
+        Self {
+            bdevs: Mutex::new(bdevs),
+            #[cfg(test)]
+            publishes_left: None,
+        }
     }
 
     fn bdevs(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BdevSpec>> {

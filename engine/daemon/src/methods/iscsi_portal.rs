@@ -25,7 +25,7 @@ fn create(ctx: &Control, params: PortalGroup) -> Result<Value, RpcError> {
         check_new(model, &group)?;
         group.auth = model.options.discovery();
         // An address that cannot be had is a wrong parameter to SPDK's clients.
-        engine.open_portals(&group).map_err(|error| RpcError::invalid_params(format!("portals: {error}")))?;
+        engine.open_portals(&group).map_err(|error| RpcError::invalid_params(format!("portals: {}", error.what)))?;
         let tag = group.tag;
         model.portal_groups.push(group);
         Ok::<_, RpcError>((true.into(), move |engine: &dyn Engine| engine.close_portals(tag)))

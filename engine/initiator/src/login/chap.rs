@@ -99,10 +99,6 @@ impl Exchange {
     fn answer(&mut self, challenge: (&str, &str, &str), out: &mut TextWriter) -> Result<(), &'static str> {
         let own = self.own.as_ref().ok_or("there is no CHAP secret")?;
         let (identifier, own_challenge) = self.entropy.split_first().ok_or("there is no entropy")?;
-        // A target that sends our own challenge back wants us to compute its answer (RFC 7143 §9.2.1).
-        if self.peer.is_some() && binary(challenge.2, CHAP_BINARY_MAX).as_deref() == Some(own_challenge) {
-            return Err("the target reflects our own CHAP challenge");
-        }
         let (algorithm, response) = respond(challenge, Algorithm::Md5, own.secret.as_bytes())
             .ok()
             .filter(|(algorithm, _)| self.algorithms.contains(algorithm))

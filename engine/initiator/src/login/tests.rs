@@ -63,7 +63,7 @@ fn stages_tags_and_opcodes_must_fit() {
 }
 
 #[test]
-fn authentication_can_not_be_skipped_or_reflected() {
+fn authentication_can_not_be_skipped_or_parroted() {
     let skip = LoginResponse { transit: true, nsg: 1, ..LoginResponse::default() };
     assert!(answer(&mut login(&with_chap()), skip, "AuthMethod=CHAP\0").is_err());
     assert!(answer(&mut login(&with_chap()), skip, "AuthMethod=None\0").is_err());

@@ -1,6 +1,7 @@
 //! Time: monotonic nanoseconds, read once a turn.
 
 use std::ops::Add;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// An instant of the monotonic clock, in nanoseconds since an arbitrary start. Comparable between all cores of one
@@ -50,7 +51,7 @@ impl Add<Duration> for Nanos {
     }
 }
 
-/// Reads the time. Copies of one `Clock` agree with each other.
+/// Reads the time. All clocks that [`Clock::new`] makes in one process agree with each other.
 ///
 /// Uses the processor's time-stamp counter where the kernel itself trusts it as its clock source (half the price of
 /// a vDSO call, and paid every turn), else `CLOCK_MONOTONIC`.
@@ -67,9 +68,15 @@ enum Source {
 }
 
 impl Clock {
-    /// The best clock of this machine. Measures the counter's rate for a few milliseconds; call it once at start.
+    /// The best clock of this machine. The first call in a process measures the counter's rate for a few
+    /// milliseconds.
     #[must_use]
     pub fn new() -> Self {
+        static BEST: OnceLock<Clock> = OnceLock::new();
+        *BEST.get_or_init(Self::best)
+    }
+
+    fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(scale) = tsc::Scale::measure() {
             return Self { source: Source::Tsc(scale) };

@@ -1,0 +1,335 @@
+//! SCSI Command PDUs (RFC 7143 §11.3): from the header to a running task.
+
+use iscsi::connection::Admission;
+use iscsi::datamover::{Arrival, Control, Datamover};
+use iscsi::wire::{ScsiCommand, reject_reason};
+use scsi::{Direction, Lun, Outcome, Plan, Status};
+
+use super::full::{Close, Full};
+use crate::context::Context;
+use crate::job::{Stall, Step};
+use crate::sense;
+use crate::slot::{Chunk, ChunkState, Phase, kind};
+
+impl<D: Datamover> Full<D> {
+    pub(super) fn scsi_command(
+        &mut self,
+        dm: &mut D,
+        ctx: &mut Context<'_>,
+        control: &Control<D::Remote>,
+    ) -> Result<(), Close> {
+        let command = ScsiCommand::decode(&control.bhs);
+        if self.proto.tasks.get(command.itt).is_some() {
+            return self.reject(dm, ctx, control, reject_reason::TASK_IN_PROGRESS);
+        }
+        if !self.is_well_formed(&command, control.len) {
+            return self.reject(dm, ctx, control, reject_reason::INVALID_PDU_FIELD);
+        }
+        let admission = self.proto.window.admit(command.cmd_sn, command.immediate, true);
+        match admission {
+            Admission::TooManyImmediate => {
+                return self.reject(dm, ctx, control, reject_reason::TOO_MANY_IMMEDIATE_COMMANDS);
+            }
+            Admission::Drop => return drop_silently(dm, command.itt),
+            Admission::Hold if self.is_held(command.cmd_sn.0) => return drop_silently(dm, command.itt),
+            Admission::Deliver | Admission::Hold => {}
+        }
+        let delivered = admission == Admission::Deliver;
+        let Some(index) = self.claim(ctx, &command, control, delivered) else {
+            if delivered {
+                self.proto.window.finished(command.immediate);
+            }
+            ctx.stats.task_set_full += 1;
+            return self.refuse_command(dm, command.itt, command.edtl, Status::TaskSetFull);
+        };
+        if control.arrival == Arrival::BadDigest {
+            self.slot(index).fail(sense::digest_error());
+        }
+        if delivered {
+            self.enable(dm, ctx, index);
+        }
+        self.place_immediate(dm, ctx, index, control);
+        self.advance(dm, ctx, index);
+        if delivered && self.held > 0 {
+            self.deliver_held(dm, ctx);
+        }
+        Ok(())
+    }
+
+    /// Header fields that contradict each other or what was negotiated (RFC 7143 §11.3, §7.7).
+    fn is_well_formed(&self, command: &ScsiCommand, immediate_len: u32) -> bool {
+        let parameters = &self.proto.parameters;
+        let out = if command.write { command.edtl } else { 0 };
+        let unasked = parameters.first_burst.min(out);
+        let immediate_ok = immediate_len == 0 || (parameters.immediate_data && immediate_len <= unasked);
+        let more_to_come_ok = command.final_bit || (command.write && !parameters.initial_r2t);
+        immediate_ok && more_to_come_ok
+    }
+
+    /// Takes a slot and fills it from the PDU.
+    fn claim(
+        &mut self,
+        ctx: &mut Context<'_>,
+        command: &ScsiCommand,
+        control: &Control<D::Remote>,
+        delivered: bool,
+    ) -> Option<u16> {
+        let index = self.take_slot()?;
+        if !self.proto.tasks.insert(command.itt, index) {
+            self.free_slot(ctx, index);
+            return None;
+        }
+        let first_burst = self.proto.parameters.first_burst;
+        let unit = Lun(command.lun).number().and_then(|n| self.units.find(n));
+        let slot = self.slot(index);
+        slot.phase = Phase::Held;
+        slot.itt = command.itt;
+        slot.cmd_sn = command.cmd_sn.0;
+        slot.lun = command.lun;
+        slot.unit = unit;
+        slot.cdb = command.cdb;
+        slot.flags = control.bhs.0[1];
+        slot.immediate = command.immediate;
+        slot.counted = delivered;
+        slot.edtl = command.edtl;
+        slot.remote = control.remote;
+        slot.immediate_len = control.len;
+        if !command.final_bit {
+            slot.unsolicited = first_burst.min(command.edtl) - control.len;
+        }
+        slot.solicited_from = slot.immediate_len + slot.unsolicited;
+        slot.began = ctx.now.get();
+        self.held += u16::from(!delivered);
+        if let Some(unit) = unit {
+            let local = self.units.entry(unit).local;
+            let slot = self.slot(index);
+            slot.local = Some(local);
+            slot.block_size = ctx.units.get(local).map_or(512, |l| l.view.medium.block_size);
+        }
+        ctx.stats.commands += 1;
+        Some(index)
+    }
+
+    /// The task's CmdSN has come: it enters the task set of its logical unit and starts, or waits there.
+    pub(super) fn enable(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        if self.slot(index).phase == Phase::Held {
+            self.slot(index).phase = Phase::Ready;
+        }
+        if self.enter_task_set(index) {
+            self.start_or_stall(dm, ctx, index);
+        } else {
+            self.slot(index).phase = Phase::Blocked;
+        }
+    }
+
+    pub(super) fn start_or_stall(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        self.slot(index).phase = Phase::Ready;
+        if self.plan(dm, ctx, index).is_err() {
+            self.stall(index);
+        }
+    }
+
+    /// `advance` for a task in phase Ready: a later turn may have the buffer it needs.
+    pub(crate) fn start(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        self.plan(dm, ctx, index)?;
+        self.advance(dm, ctx, index);
+        Ok(())
+    }
+
+    /// Decides the command. Afterwards the slot is in the phase that does what the plan says.
+    fn plan(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        let slot = self.peek(index);
+        if slot.outcome.is_some() {
+            self.slot(index).phase = Phase::Moving;
+            return Ok(());
+        }
+        let cdb = slot.cdb;
+        let reads = scsi::direction(&cdb) == Some(Direction::In) && !is_read(cdb[0]);
+        // Parameter data is made in the buffer it is sent from.
+        let mut buf = if reads { Some(ctx.pools.take(scsi::limits::REPLY).ok_or(Stall)?) } else { None };
+        let (unit, lun) = (slot.unit, slot.lun);
+        let reply = match &mut buf {
+            Some(buf) => buf.storage(),
+            None => &mut *ctx.scratch,
+        };
+        let plan = self.units.execute(ctx.units, unit, lun, &cdb, reply);
+        if let Plan::Reply { len, .. } = plan {
+            self.begin_reply(index, buf.take(), len);
+        }
+        if let Some(buf) = buf {
+            ctx.give(buf, None);
+        }
+        self.follow(dm, ctx, index, plan);
+        Ok(())
+    }
+
+    /// Turns a plan into a phase.
+    pub(crate) fn follow(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, plan: Plan) {
+        let slot = self.slot(index);
+        slot.phase = Phase::Moving;
+        match plan {
+            Plan::Done(outcome) | Plan::Reply { outcome, .. } => {
+                if outcome != Outcome::GOOD {
+                    slot.fail(outcome);
+                }
+            }
+            Plan::Parameters { len } => {
+                let len = u32::try_from(len).unwrap_or(u32::MAX);
+                slot.phase = Phase::Parameters;
+                slot.reads = Some(false);
+                slot.expected = u64::from(len);
+                slot.total = len.min(slot.out_length());
+            }
+            Plan::Block(op) => self.begin_block(index, op),
+            Plan::Home => self.begin_home(dm, ctx, index, &[]),
+        }
+    }
+
+    fn begin_reply(&mut self, index: u16, buf: Option<primitives::Buf>, len: usize) {
+        let slot = self.slot(index);
+        slot.reads = Some(true);
+        slot.expected = len as u64;
+        slot.total = (len as u32).min(slot.in_length());
+        slot.begun = slot.total;
+        let Some(mut buf) = buf else { return };
+        buf.set_len(slot.total as usize);
+        let Some(chunk) = slot.push_chunk() else { return };
+        slot.chunks[chunk] =
+            Chunk { buf: Some(buf), len: slot.total, state: ChunkState::Returned, ..Chunk::default() };
+    }
+
+    fn begin_block(&mut self, index: u16, op: scsi::BlockOp) {
+        let slot = self.slot(index);
+        let block_size = slot.block_size;
+        let (data_in, data_out) = (op.data_in(block_size), op.data_out(block_size));
+        slot.op = Some(op);
+        if data_in > 0 {
+            slot.reads = Some(true);
+            slot.expected = data_in;
+            slot.total = u32::try_from(data_in).unwrap_or(u32::MAX).min(slot.in_length());
+        } else if data_out > 0 {
+            slot.reads = Some(false);
+            slot.expected = data_out;
+            let total = u32::try_from(data_out).unwrap_or(u32::MAX).min(slot.out_length());
+            // Only whole blocks reach the medium.
+            slot.total = total / block_size * block_size;
+            if let Some(outcome) = op.wrong_length(block_size, u64::from(slot.out_length())) {
+                slot.fail(outcome);
+            }
+        }
+    }
+
+    /// Puts the immediate data of a command where its task wants it. It is there only now.
+    fn place_immediate(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
+        let len = control.len;
+        let slot = self.peek(index);
+        if len == 0 || slot.outcome.is_some() || slot.phase == Phase::Free {
+            return;
+        }
+        let moves_out = slot.reads == Some(false) && slot.total > 0;
+        if matches!(slot.phase, Phase::Held | Phase::Blocked) {
+            return self.keep_immediate(dm, ctx, index, control);
+        }
+        if !moves_out {
+            // The command takes no data: what came with it is dropped and shows as a residual.
+            return;
+        }
+        let lend = slot.op.filter(|op| op.kind == scsi::BlockKind::Write);
+        let begun = if slot.used == 0 { self.begin_chunk(ctx, index, lend.as_ref()) } else { Ok(()) };
+        let slot = self.slot(index);
+        let chunk = slot.nth(0);
+        if begun.is_err() || slot.used == 0 {
+            // The data cannot be kept and an initiator cannot be asked for it again.
+            slot.fail(Outcome::status(Status::TaskSetFull));
+            ctx.stats.task_set_full += 1;
+            return;
+        }
+        let piece = &mut slot.chunks[chunk];
+        let Some(mut buf) = piece.buf.take() else { return };
+        match control.arrival {
+            Arrival::Here => {
+                let bytes = dm.segment();
+                let take = bytes.len().min(buf.capacity());
+                buf.copy_in(0, &bytes[..take]);
+                piece.have = len;
+                piece.buf = Some(buf);
+                if piece.have >= piece.len {
+                    piece.state = ChunkState::Full;
+                }
+                ctx.stats.bytes_in += u64::from(len);
+            }
+            Arrival::Coming if buf.capacity() >= len as usize => {
+                piece.asked = len;
+                piece.state = ChunkState::Fetching;
+                slot.outstanding += 1;
+                slot.fetching += 1;
+                let owner = self.owner();
+                let tag = self.peek(index).tag(owner, index, kind::IMMEDIATE, chunk);
+                dm.accept_immediate(tag, buf, 0);
+            }
+            Arrival::Coming | Arrival::BadDigest => {
+                piece.buf = Some(buf);
+                slot.fail(Outcome::status(Status::TaskSetFull));
+            }
+        }
+    }
+
+    /// Immediate data of a task that may not start yet waits in a buffer of its own.
+    fn keep_immediate(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
+        let want = self.peek(index).solicited_from.max(control.len);
+        let buf = ctx.pools.take(want as usize);
+        let slot = self.slot(index);
+        match buf {
+            Some(mut buf) if control.arrival == Arrival::Here => {
+                buf.copy_in(0, dm.segment());
+                slot.early = Some(buf);
+            }
+            other => {
+                // Either no buffer, or data too large to be here already: rare enough to ask for a retry.
+                if let Some(buf) = other {
+                    ctx.give(buf, None);
+                }
+                self.slot(index).fail(Outcome::status(Status::TaskSetFull));
+                ctx.stats.task_set_full += 1;
+            }
+        }
+    }
+
+    fn is_held(&self, cmd_sn: u32) -> bool {
+        self.held > 0
+            && self.live().any(|i| {
+                let slot = self.peek(i);
+                slot.phase == Phase::Held && slot.cmd_sn == cmd_sn
+            })
+    }
+
+    /// The gap closed: held tasks whose number has come start in order.
+    pub(super) fn deliver_held(&mut self, dm: &mut D, ctx: &mut Context<'_>) {
+        while self.held > 0 {
+            let expected = self.proto.window.expected();
+            let next = self.live().find(|i| {
+                let slot = self.peek(*i);
+                slot.phase == Phase::Held && slot.cmd_sn == expected.0
+            });
+            let Some(index) = next else { return };
+            if !self.proto.window.deliver_held(expected) {
+                return;
+            }
+            self.held -= 1;
+            self.slot(index).counted = true;
+            self.enable(dm, ctx, index);
+            self.advance(dm, ctx, index);
+        }
+    }
+}
+
+/// A command outside the window, or a duplicate: as if it had never come, its data included.
+fn drop_silently<D: Datamover>(dm: &mut D, itt: u32) -> Result<(), Close> {
+    dm.refuse_unsolicited(itt);
+    Ok(())
+}
+
+/// READ 6, 10, 12 and 16: their data comes from the medium, not from the device server.
+const fn is_read(opcode: u8) -> bool {
+    matches!(opcode, 0x08 | 0x28 | 0xA8 | 0x88)
+}

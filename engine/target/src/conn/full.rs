@@ -1,0 +1,265 @@
+//! `Full`: a connection in full-feature phase. Owns the task slots; the jobs in `crate::job` work on them.
+
+use iscsi::connection::{FullFeature, Residual};
+use iscsi::datamover::{Control, Datamover, Upcall};
+use iscsi::discovery::TextExchange;
+use iscsi::limits::IMMEDIATE_COMMANDS;
+use iscsi::wire::{Opcode, reject_reason};
+use primitives::{IndexQueue, Tag};
+use scsi::Outcome;
+
+use super::manage::Management;
+use super::units::SessionUnits;
+use crate::context::Context;
+use crate::session::{ConnId, Session};
+use crate::target::Entrance;
+use crate::unit::LocalUnits;
+use crate::slot::{Phase, Slot};
+
+/// Why a connection has to be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Close {
+    /// After what is queued has been sent: a logout.
+    Graceful,
+    /// At once: the peer broke the protocol or is gone.
+    Now,
+}
+
+/// A connection in full-feature phase.
+#[expect(missing_debug_implementations, reason = "datamovers need none")]
+pub struct Full<D: Datamover> {
+    /// Numbering.
+    pub(crate) proto: FullFeature,
+    /// Who it serves.
+    pub(crate) session: Session,
+    /// The session's logical units.
+    pub(crate) units: SessionUnits,
+    pub(super) management: Management,
+    pub(super) text: TextExchange,
+    pub(super) held: u16,
+    slots: Box<[Slot<D::Remote>]>,
+    free: IndexQueue,
+    stalled: IndexQueue,
+    pub(super) id: ConnId,
+    pub(super) entrance: Entrance,
+}
+
+impl<D: Datamover> Full<D> {
+    /// Slots a connection with this command window has.
+    pub(crate) fn slots_for(depth: u16) -> usize {
+        usize::from(depth) + usize::from(IMMEDIATE_COMMANDS) + SPARE_SLOTS
+    }
+
+    /// Enters full-feature phase with a command window of `depth`.
+    pub(crate) fn new(
+        proto: FullFeature,
+        session: Session,
+        units: SessionUnits,
+        id: ConnId,
+        entrance: Entrance,
+        depth: u16,
+    ) -> Self {
+        let count = Self::slots_for(depth);
+        let mut free = IndexQueue::new(count);
+        for index in 0..count as u32 {
+            // Room for all of them was just made.
+            let _ = free.push(index);
+        }
+        Self {
+            proto,
+            text: TextExchange::new(session.is_discovery()),
+            session,
+            units,
+            management: Management::default(),
+            held: 0,
+            slots: (0..count).map(|_| Slot::default()).collect(),
+            free,
+            stalled: IndexQueue::new(count),
+            id,
+            entrance,
+        }
+    }
+
+    /// Handles one event. An error closes the connection.
+    ///
+    /// # Errors
+    /// How it has to be closed.
+    pub(crate) fn upcall(&mut self, dm: &mut D, ctx: &mut Context<'_>, upcall: Upcall<D::Remote>) -> Result<(), Close> {
+        match upcall {
+            Upcall::Control(control) => self.control(dm, ctx, &control),
+            Upcall::DataDone { tag, buf, status } => {
+                self.data_done(dm, ctx, tag, buf, status);
+                Ok(())
+            }
+            Upcall::Violation(violation) => {
+                tracing::warn!(session = %self.session, "{violation}; closing the connection");
+                Err(Close::Now)
+            }
+            // The owner of the connection looks for this one first.
+            Upcall::Terminated(_) => Ok(()),
+        }
+    }
+
+    fn control(&mut self, dm: &mut D, ctx: &mut Context<'_>, control: &Control<D::Remote>) -> Result<(), Close> {
+        self.proto.keepalive.heard(ctx.now.get());
+        self.proto.acknowledge(&control.bhs);
+        let opcode = control.bhs.opcode();
+        if self.session.is_discovery() && !matches!(opcode, Opcode::TEXT_REQUEST | Opcode::LOGOUT_REQUEST | Opcode::NOP_OUT)
+        {
+            // RFC 7143 §4.3: only text and logout; a ping does no harm.
+            return self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR);
+        }
+        match opcode {
+            Opcode::SCSI_COMMAND => self.scsi_command(dm, ctx, control),
+            Opcode::NOP_OUT => self.nop_out(dm, ctx, control),
+            Opcode::TMF_REQUEST => self.task_management_request(dm, ctx, control),
+            Opcode::TEXT_REQUEST => self.text_request(dm, ctx, control),
+            Opcode::LOGOUT_REQUEST => self.logout_request(dm, ctx, control),
+            Opcode::SNACK_REQUEST | Opcode::LOGIN_REQUEST => {
+                self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR)
+            }
+            _ => self.reject(dm, ctx, control, reject_reason::COMMAND_NOT_SUPPORTED),
+        }
+    }
+
+    /// Steps the tasks that could not go on in an earlier turn, each once.
+    pub(crate) fn step_stalled(&mut self, dm: &mut D, ctx: &mut Context<'_>) {
+        for _ in 0..self.stalled.len() {
+            let Some(index) = self.stalled.pop() else { break };
+            self.slots[index as usize].stalled = false;
+            self.advance(dm, ctx, index as u16);
+        }
+    }
+
+    /// Some task waits for a buffer, a device or the transmit queue.
+    pub(crate) fn has_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
+    /// Enters a task in the queue of stalled ones.
+    pub(crate) fn stall(&mut self, index: u16) {
+        let slot = &mut self.slots[usize::from(index)];
+        if !core::mem::replace(&mut slot.stalled, true) {
+            // As many places as slots, and each stands in it once.
+            let _ = self.stalled.push(u32::from(index));
+        }
+    }
+
+    /// The slot of a task. Indices come from this connection's own queues and tags.
+    pub(crate) fn slot(&mut self, index: u16) -> &mut Slot<D::Remote> {
+        &mut self.slots[usize::from(index)]
+    }
+
+    /// The slot of a task, to look at.
+    pub(crate) fn peek(&self, index: u16) -> &Slot<D::Remote> {
+        &self.slots[usize::from(index)]
+    }
+
+    /// The slot a completion belongs to, unless that task is over.
+    pub(crate) fn current(&mut self, tag: Tag) -> Option<&mut Slot<D::Remote>> {
+        self.slots.get_mut(usize::from(tag.index())).filter(|slot| slot.is_current(tag))
+    }
+
+    /// The connection's number in tags.
+    pub(crate) fn owner(&self) -> u16 {
+        // limits::CONNECTIONS_PER_CORE fits 16 bits.
+        self.id.index as u16
+    }
+
+    /// Slots in all.
+    pub(crate) fn slot_count(&self) -> u16 {
+        self.slots.len() as u16
+    }
+
+    /// Takes a free slot.
+    pub(crate) fn take_slot(&mut self) -> Option<u16> {
+        self.free.pop().map(|index| index as u16)
+    }
+
+    /// Every task in progress.
+    pub(crate) fn live(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..self.slots.len() as u16).filter(|i| self.slots[usize::from(*i)].phase != Phase::Free)
+    }
+
+    /// No task is in progress.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
+    /// Tasks in progress.
+    pub(crate) fn task_count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Empties a slot for its next task. Nothing of the old one may be outstanding.
+    pub(crate) fn free_slot(&mut self, ctx: &mut Context<'_>, index: u16) {
+        self.drop_chunks(ctx, index);
+        let slot = self.slot(index);
+        debug_assert_eq!(slot.outstanding, 0);
+        if let Some(buf) = slot.early.take() {
+            ctx.give(buf, None);
+        }
+        let generation = slot.generation.wrapping_add(1);
+        let stalled = slot.stalled;
+        *slot = Slot { generation, ..Slot::default() };
+        if stalled {
+            self.stalled.remove(u32::from(index));
+        }
+        let _ = self.free.push(u32::from(index));
+    }
+
+    /// Gives the task's place in the command window back, once.
+    pub(crate) fn leave_window(&mut self, index: u16) {
+        let slot = self.slot(index);
+        if core::mem::take(&mut slot.counted) {
+            let immediate = slot.immediate;
+            self.proto.window.finished(immediate);
+        }
+    }
+
+    /// Undoes [`Full::leave_window`] for a response that could not be queued.
+    pub(crate) fn rejoin_window(&mut self, index: u16) {
+        let slot = self.slot(index);
+        if !core::mem::replace(&mut slot.counted, true) {
+            let immediate = slot.immediate;
+            self.proto.window.resumed(immediate);
+        }
+    }
+
+    /// Lets go of units that left the view once their tasks are gone.
+    pub(crate) fn release_lost_units(&mut self, locals: &mut LocalUnits) {
+        for entry in self.units.lost() {
+            let used = self.live().any(|i| self.peek(i).unit == Some(entry));
+            if !used && let Some(unit) = self.units.forget(entry) {
+                locals.leave(unit.local);
+            }
+        }
+    }
+
+    /// The residual of a task as things stand.
+    pub(crate) fn residual(&self, index: u16) -> Residual {
+        let slot = self.peek(index);
+        let announced = match slot.reads {
+            Some(true) => slot.in_length(),
+            Some(false) => slot.out_length(),
+            None => slot.edtl,
+        };
+        let moved = if slot.outcome.is_none_or(|o| o.is_good()) { slot.expected } else { u64::from(slot.finished) };
+        Residual::new(u64::from(announced), moved)
+    }
+
+    /// How a task will end if nothing fails any more.
+    pub(crate) fn outcome(&self, index: u16) -> Outcome {
+        let slot = self.peek(index);
+        slot.outcome.unwrap_or_else(|| slot.op.map_or(Outcome::GOOD, |op| op.success()))
+    }
+
+    /// The task has not failed and its status may ride the last Data-In.
+    pub(crate) fn ends_well(&self, index: u16) -> bool {
+        self.outcome(index) == Outcome::GOOD
+    }
+}
+
+/// Slots beyond window and immediate commands: an answered task keeps its slot until its last bytes are out, while the
+/// window is open for the next one.
+const SPARE_SLOTS: usize = 16;

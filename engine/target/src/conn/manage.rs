@@ -1,0 +1,205 @@
+//! Task management (RFC 7143 §11.5, §11.6): aborts that wait until nothing of the aborted tasks moves any more.
+
+use iscsi::connection::{Admission, Affected, TaskManagement};
+use iscsi::datamover::{Control, Datamover};
+use iscsi::wire::{TmfRequest, reject_reason, tmf_response};
+use scsi::Lun;
+
+use super::full::{Close, Full};
+use crate::context::Context;
+use crate::control::{Reset, reset_everywhere};
+use crate::limits::TASK_MANAGEMENT;
+use crate::slot::{Phase, kind};
+
+/// A function being carried out.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    itt: u32,
+    /// Tasks of this connection that must drain first: one, or those of a unit, or all.
+    scope: Scope,
+    /// Other cores have yet to say that they are done.
+    elsewhere: bool,
+}
+
+/// Which tasks of this connection a function reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// One task.
+    Task {
+        /// Its slot.
+        index: u16,
+        /// And which occupancy of it.
+        generation: u32,
+    },
+    /// All tasks on a unit, named by its identity in the process.
+    Unit(u64),
+    /// All tasks.
+    All,
+}
+
+/// The functions of one connection.
+#[derive(Debug, Default)]
+pub struct Management {
+    pending: [Option<Pending>; TASK_MANAGEMENT],
+    /// A target cold reset ends the session once it was answered.
+    pub(super) cold: bool,
+}
+
+impl<D: Datamover> Full<D> {
+    pub(super) fn task_management_request(
+        &mut self,
+        dm: &mut D,
+        ctx: &mut Context<'_>,
+        control: &Control<D::Remote>,
+    ) -> Result<(), Close> {
+        let request = TmfRequest::decode(&control.bhs);
+        match self.proto.window.admit(request.cmd_sn, request.immediate, false) {
+            Admission::Deliver => {}
+            Admission::Drop => return Ok(()),
+            Admission::Hold => return Err(self.gap("task management request")),
+            Admission::TooManyImmediate => {
+                return self.reject(dm, ctx, control, reject_reason::TOO_MANY_IMMEDIATE_COMMANDS);
+            }
+        }
+        ctx.stats.task_management += 1;
+        let unit = Lun(request.lun).number().and_then(|n| self.units.find(n));
+        let affected = match self.proto.task_management(&request) {
+            TaskManagement::Answer(response) => return self.answer_management(dm, request.itt, response),
+            TaskManagement::Abort(affected) => affected,
+        };
+        let scope = match (affected, unit) {
+            (Affected::Task(index), _) => Scope::Task { index, generation: self.peek(index).generation },
+            (Affected::NexusTaskSet | Affected::LogicalUnit, None) => {
+                return self.answer_management(dm, request.itt, tmf_response::LUN_DOES_NOT_EXIST);
+            }
+            (Affected::NexusTaskSet | Affected::LogicalUnit, Some(unit)) => Scope::Unit(self.units.entry(unit).id),
+            (Affected::Target { .. }, _) => Scope::All,
+        };
+        let Some(place) = self.management.pending.iter().position(Option::is_none) else {
+            return self.reject(dm, ctx, control, reject_reason::TOO_MANY_IMMEDIATE_COMMANDS);
+        };
+        self.abort_scope(dm, ctx, scope);
+        let elsewhere = self.spread(ctx, affected, scope, place);
+        self.management.pending[place] = Some(Pending { itt: request.itt, scope, elsewhere });
+        self.finish_management(dm)
+    }
+
+    /// Resets reach every nexus on every core. `true` when others have to be waited for.
+    fn spread(&mut self, ctx: &mut Context<'_>, affected: Affected, scope: Scope, place: usize) -> bool {
+        let reset = match (affected, scope) {
+            (Affected::LogicalUnit, Scope::Unit(id)) => Reset::Unit(id),
+            (Affected::Target { cold }, _) => {
+                self.management.cold |= cold;
+                let Some(target) = &self.session.target else { return false };
+                Reset::Target { handle: target.handle, cold }
+            }
+            _ => return false,
+        };
+        reset_everywhere(ctx, reset, self.id, place as u8);
+        true
+    }
+
+    /// Every other core is done with the reset that stands at `place`.
+    pub(crate) fn management_done_elsewhere(&mut self, dm: &mut D, place: u8) -> Result<(), Close> {
+        if let Some(Some(pending)) = self.management.pending.get_mut(usize::from(place)) {
+            pending.elsewhere = false;
+        }
+        self.finish_management(dm)
+    }
+
+    /// Answers the functions whose tasks are gone.
+    pub(crate) fn finish_management(&mut self, dm: &mut D) -> Result<(), Close> {
+        for place in 0..TASK_MANAGEMENT {
+            let Some(pending) = self.management.pending[place] else { continue };
+            if pending.elsewhere || self.is_draining(pending.scope) {
+                continue;
+            }
+            self.management.pending[place] = None;
+            self.answer_management(dm, pending.itt, tmf_response::FUNCTION_COMPLETE)?;
+        }
+        let idle = self.management.pending.iter().all(Option::is_none);
+        if self.management.cold && idle { Err(Close::Graceful) } else { Ok(()) }
+    }
+
+    /// A function waits for tasks to drain.
+    pub(crate) fn is_managing(&self) -> bool {
+        self.management.pending.iter().any(Option::is_some)
+    }
+
+    fn answer_management(&mut self, dm: &mut D, itt: u32, response: u8) -> Result<(), Close> {
+        let bhs = self.proto.task_management_response(itt, response);
+        dm.send_control(&bhs, &[]).map_err(|_| Close::Now)
+    }
+
+    /// Aborts every task in scope. None of them is answered: their initiator asked for it, or is gone.
+    pub(crate) fn abort_scope(&mut self, dm: &mut D, ctx: &mut Context<'_>, scope: Scope) {
+        for index in 0..self.slot_count() {
+            if self.in_scope(index, scope) {
+                self.abort_task(dm, ctx, index);
+            }
+        }
+    }
+
+    /// Aborts every task in scope on behalf of another nexus. Where TAS=1 they are answered with TASK ABORTED.
+    pub(crate) fn abort_for_another(&mut self, dm: &mut D, ctx: &mut Context<'_>, scope: Scope) {
+        for index in 0..self.slot_count() {
+            let slot = self.peek(index);
+            if !self.in_scope(index, scope) || matches!(slot.phase, Phase::Responded | Phase::Draining) {
+                continue;
+            }
+            let local = slot.local.and_then(|key| ctx.units.get(key));
+            self.slot(index).tell_aborted = local.is_some_and(|local| local.view.modes.tas);
+            self.abort_task(dm, ctx, index);
+        }
+    }
+
+    /// Some task in scope still moves.
+    pub(crate) fn is_draining(&self, scope: Scope) -> bool {
+        (0..self.slot_count()).any(|i| self.in_scope(i, scope) && self.peek(i).phase == Phase::Draining)
+    }
+
+    fn in_scope(&self, index: u16, scope: Scope) -> bool {
+        let slot = self.peek(index);
+        if slot.phase == Phase::Free {
+            return false;
+        }
+        match scope {
+            Scope::All => true,
+            Scope::Task { index: other, generation } => index == other && slot.generation == generation,
+            Scope::Unit(id) => slot.unit.is_some_and(|unit| self.units.id_of(unit) == Some(id)),
+        }
+    }
+
+    /// Begins to abort one task. It vanishes once datamover and device have given everything back.
+    fn abort_task(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        let owner = self.owner();
+        let slot = self.slot(index);
+        match slot.phase {
+            // Answered already: nothing is left to abort.
+            Phase::Free | Phase::Responded | Phase::Draining => return,
+            Phase::Held => self.held -= 1,
+            _ => {}
+        }
+        ctx.stats.aborted += 1;
+        let slot = self.slot(index);
+        if slot.unsolicited > 0 {
+            dm.refuse_unsolicited(slot.itt);
+        }
+        let at_home = slot.phase == Phase::AtHome;
+        slot.phase = Phase::Draining;
+        // A change of the unit cannot be taken back: its task waits until every core knows.
+        slot.outstanding += u8::from(at_home);
+        if slot.outstanding == 0 {
+            return self.advance(dm, ctx, index);
+        }
+        dm.release_task(slot.tag(owner, index, kind::GET, 0));
+        let slot = self.peek(index);
+        if let Some(key) = slot.local {
+            for chunk in 0..crate::limits::CHUNKS {
+                if slot.chunks[chunk].state == crate::slot::ChunkState::InDevice {
+                    ctx.units.abort(key, slot.tag(owner, index, kind::IO, chunk));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The end of a task: response, place in the window, slot.
+
+use iscsi::datamover::{Control, Datamover};
+use iscsi::wire::BHS_LEN;
+use scsi::{Outcome, SenseFormat, Status};
+
+use super::full::{Close, Full};
+use crate::context::Context;
+use crate::job::{Stall, Step};
+use crate::slot::Phase;
+
+/// A SCSI Response's data segment: two bytes of length, then sense data (RFC 7143 §11.4.7).
+struct SenseSegment {
+    bytes: [u8; 2 + scsi::limits::SENSE],
+    len: usize,
+}
+
+impl SenseSegment {
+    fn new(outcome: &Outcome, format: SenseFormat) -> Self {
+        let mut bytes = [0; 2 + scsi::limits::SENSE];
+        let mut len = 0;
+        if let Some(sense) = &outcome.sense {
+            let n = sense.encode(format, &mut bytes[2..]);
+            bytes[..2].copy_from_slice(&(n as u16).to_be_bytes());
+            len = n + 2;
+        }
+        Self { bytes, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<D: Datamover> Full<D> {
+    /// Queues the SCSI Response. Everything the task had to move has been handed to the datamover or the medium.
+    pub(crate) fn respond(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        self.slot(index).phase = Phase::Responding;
+        let outcome = self.outcome(index);
+        let segment = SenseSegment::new(&outcome, self.sense_format(ctx, index));
+        let residual = self.residual(index);
+        self.leave_window(index);
+        let slot = self.peek(index);
+        let (itt, data_pdus) = (slot.itt, slot.data_sn);
+        let bhs = self.proto.scsi_response(itt, outcome.status as u8, residual, data_pdus, segment.len);
+        if dm.send_control(&bhs, segment.bytes()).is_err() {
+            self.proto.return_numbers();
+            self.rejoin_window(index);
+            ctx.stats.transmit_waits += 1;
+            return Err(Stall);
+        }
+        self.answered(ctx, index);
+        Ok(())
+    }
+
+    /// Answers a task that another nexus aborted, once nothing of it moves any more.
+    pub(crate) fn respond_aborted(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        self.drop_chunks(ctx, index);
+        let slot = self.slot(index);
+        slot.tell_aborted = false;
+        slot.op = None;
+        slot.outcome = Some(Outcome::status(Status::TaskAborted));
+        self.respond(dm, ctx, index)
+    }
+
+    /// The response is queued: the task is over for the initiator.
+    pub(crate) fn answered(&mut self, ctx: &mut Context<'_>, index: u16) {
+        let outcome = self.outcome(index);
+        let slot = self.slot(index);
+        slot.phase = Phase::Responded;
+        slot.answered = true;
+        let (itt, began, reads) = (slot.itt, slot.began, slot.reads);
+        self.proto.tasks.remove(itt);
+        ctx.stats.task_ended(reads, outcome.is_good(), began);
+        self.leave_task_set(index);
+        if self.peek(index).outstanding == 0 {
+            self.free_slot(ctx, index);
+        }
+    }
+
+    /// An answered or aborted task leaves its slot once nothing of it moves.
+    pub(crate) fn retire(&mut self, ctx: &mut Context<'_>, index: u16) {
+        let slot = self.slot(index);
+        if slot.outstanding > 0 {
+            return;
+        }
+        if slot.phase == Phase::Draining {
+            let itt = slot.itt;
+            self.proto.tasks.remove(itt);
+            self.leave_window(index);
+            self.leave_task_set(index);
+        }
+        self.free_slot(ctx, index);
+    }
+
+    /// Ends a task that never got as far as a slot with a status of its own.
+    pub(crate) fn refuse_command(&mut self, dm: &mut D, itt: u32, edtl: u32, status: Status) -> Result<(), Close> {
+        let residual = iscsi::connection::Residual::new(u64::from(edtl), 0);
+        let bhs = self.proto.scsi_response(itt, status as u8, residual, 0, 0);
+        // The datamover keeps room for an answer to every PDU it shows; without it the peer does not read at all.
+        dm.send_control(&bhs, &[]).map_err(|_| Close::Now)
+    }
+
+    /// Rejects a PDU (RFC 7143 §11.17). If its CmdSN was the expected one it is spent, so that no gap is left.
+    pub(crate) fn reject(
+        &mut self,
+        dm: &mut D,
+        ctx: &mut Context<'_>,
+        control: &Control<D::Remote>,
+        reason: u8,
+    ) -> Result<(), Close> {
+        let bhs = &control.bhs;
+        tracing::debug!(session = %self.session, reason, opcode = bhs.opcode().0, "rejecting a PDU");
+        if !bhs.opcode().is_target() && !bhs.immediate() && bhs.cmd_sn() == self.proto.window.expected() {
+            self.proto.window.skip();
+        }
+        ctx.stats.rejects += 1;
+        let reject = self.proto.reject(reason);
+        debug_assert_eq!(reject.data_segment_length() as usize, BHS_LEN);
+        dm.send_control(&reject, bhs.as_bytes()).map_err(|_| Close::Now)
+    }
+
+    fn sense_format(&self, ctx: &Context<'_>, index: u16) -> SenseFormat {
+        let local = self.peek(index).local.and_then(|key| ctx.units.get(key));
+        local.map_or(SenseFormat::Fixed, |local| local.view.sense_format())
+    }
+}

@@ -1,0 +1,301 @@
+//! Jobs: how a task's data moves between the initiator and the medium.
+//!
+//! A task never waits in code. Each event (data arrived, the device finished, room appeared) changes its slot, and
+//! [`Full::advance`] starts whatever can be started now. What cannot for want of a buffer, of room in the device or
+//! in the transmit queue puts the task into its connection's queue of stalled tasks, which is stepped every turn.
+
+mod compare;
+mod read;
+mod simple;
+mod write;
+mod write_same;
+
+use bdev::{Done, Io, Op};
+use iscsi::datamover::{DataStatus, Datamover, GetData, TaskName};
+use primitives::{Buf, Tag};
+use reactors::limits::LARGE_BUFFER;
+use scsi::{BlockKind, BlockOp};
+
+use crate::conn::Full;
+use crate::context::Context;
+use crate::sense;
+use crate::slot::{ChunkState, Phase, kind};
+
+/// A step could not be taken now.
+pub(crate) struct Stall;
+
+/// What one step came to.
+pub(crate) type Step = Result<(), Stall>;
+
+impl<D: Datamover> Full<D> {
+    /// Starts whatever the task can start now.
+    pub(crate) fn advance(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        let slot = self.slot(index);
+        let step = match slot.phase {
+            Phase::Moving | Phase::Parameters if slot.outcome.is_some() => self.wind_up(dm, ctx, index),
+            Phase::Moving => self.advance_job(dm, ctx, index),
+            Phase::Parameters => self.advance_parameters(dm, ctx, index),
+            Phase::Responding => self.respond(dm, ctx, index),
+            Phase::Draining if slot.tell_aborted && slot.outstanding == 0 => self.respond_aborted(dm, ctx, index),
+            Phase::Responded | Phase::Draining => {
+                self.retire(ctx, index);
+                Ok(())
+            }
+            Phase::Ready => self.start(dm, ctx, index),
+            Phase::Free | Phase::Held | Phase::Blocked | Phase::AtHome => Ok(()),
+        };
+        if step.is_err() {
+            self.stall(index);
+        }
+    }
+
+    fn advance_job(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        let Some(op) = self.slot(index).op else { return self.advance_reply(dm, ctx, index) };
+        match op.kind {
+            BlockKind::Read => self.advance_read(dm, ctx, index, &op),
+            BlockKind::Write => self.advance_write(dm, ctx, index, &op),
+            BlockKind::Verify
+            | BlockKind::Compare
+            | BlockKind::CompareRepeated
+            | BlockKind::WriteVerify { .. } => self.advance_compare(dm, ctx, index, &op),
+            BlockKind::WriteSame { .. } => self.advance_write_same(dm, ctx, index, &op),
+            BlockKind::Flush { .. } | BlockKind::Unmap { .. } => self.advance_simple(dm, ctx, index, &op),
+            BlockKind::Prefetch { .. } => self.respond(dm, ctx, index),
+        }
+    }
+
+    /// Parameter data made by the device server goes out like data read.
+    fn advance_reply(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        let slot = self.slot(index);
+        if slot.total == 0 {
+            self.drop_chunks(ctx, index);
+            return self.respond(dm, ctx, index);
+        }
+        self.send_and_answer(dm, ctx, index)
+    }
+
+    /// A parameter list goes to the device server once it is complete.
+    fn advance_parameters(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        if self.slot(index).total > 0 {
+            if self.slot(index).used == 0 {
+                self.begin_chunk(ctx, index, None)?;
+            }
+            let slot = self.slot(index);
+            let chunk = slot.nth(0);
+            match slot.chunks[chunk].state {
+                ChunkState::Filling => return self.fetch(dm, ctx, index, chunk),
+                ChunkState::Full => {}
+                _ => return Ok(()),
+            }
+        }
+        self.judge_parameters(dm, ctx, index);
+        Ok(())
+    }
+
+    /// The task failed: takes back what the initiator still owes, waits for what moves, then answers.
+    fn wind_up(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        let slot = self.slot(index);
+        if slot.fetching > 0 {
+            let tag = self.peek(index).tag(self.owner(), index, kind::GET, 0);
+            dm.release_task(tag);
+            return Ok(());
+        }
+        if slot.outstanding > 0 {
+            return Ok(());
+        }
+        self.respond(dm, ctx, index)
+    }
+
+    /// A put, get or immediate segment came back.
+    pub(crate) fn data_done(&mut self, dm: &mut D, ctx: &mut Context<'_>, tag: Tag, buf: Buf, status: DataStatus) {
+        let index = tag.index();
+        let Some(slot) = self.current(tag) else {
+            ctx.give(buf, None);
+            return;
+        };
+        slot.outstanding -= 1;
+        let chunk = usize::from(tag.kind() & 0x0F);
+        match tag.kind() & 0xF0 {
+            kind::PUT => {
+                slot.chunks[chunk].state = ChunkState::Finished;
+                ctx.give(buf, slot.local);
+                if slot.phase == Phase::Moving {
+                    while slot.used > 0 && slot.chunks[usize::from(slot.head)].state == ChunkState::Finished {
+                        slot.pop_chunk();
+                    }
+                }
+            }
+            _ => {
+                slot.fetching -= 1;
+                slot.chunks[chunk].buf = Some(buf);
+                self.fetched(ctx, index, chunk, status);
+            }
+        }
+        self.advance(dm, ctx, index);
+    }
+
+    /// Bytes from the initiator arrived in a chunk.
+    fn fetched(&mut self, ctx: &mut Context<'_>, index: u16, chunk: usize, status: DataStatus) {
+        let slot = self.slot(index);
+        let asked = core::mem::take(&mut slot.chunks[chunk].asked);
+        let unsolicited = core::mem::take(&mut slot.chunks[chunk].asked_unsolicited);
+        let got = match status {
+            DataStatus::Ok => asked,
+            DataStatus::Short(bytes) => bytes.min(asked),
+            DataStatus::Released => 0,
+            DataStatus::DigestError => {
+                slot.fail(sense::digest_error());
+                0
+            }
+            DataStatus::SequenceError => {
+                slot.fail(sense::sequence_error());
+                0
+            }
+        };
+        if unsolicited {
+            slot.unsolicited = 0;
+        }
+        let piece = &mut slot.chunks[chunk];
+        piece.have += got;
+        piece.state = if piece.have >= piece.len { ChunkState::Full } else { ChunkState::Filling };
+        ctx.stats.bytes_in += u64::from(got);
+    }
+
+    /// A block operation came back.
+    pub(crate) fn io_done(&mut self, dm: &mut D, ctx: &mut Context<'_>, done: Done) {
+        let index = done.tag.index();
+        let Some(slot) = self.current(done.tag) else {
+            if let Some(buf) = done.data {
+                ctx.give(buf, None);
+            }
+            return;
+        };
+        slot.outstanding -= 1;
+        let chunk = usize::from(done.tag.kind() & 0x0F);
+        slot.chunks[chunk].buf = done.data;
+        if done.status == bdev::Status::Ok {
+            slot.chunks[chunk].state = ChunkState::Returned;
+        } else {
+            slot.chunks[chunk].state = ChunkState::Finished;
+            let (op, lba) = slot.op.map_or((Op::Read, 0), |op| (device_op(&op), op.lba));
+            slot.fail(sense::of_device(done.status, op, lba));
+        }
+        self.advance(dm, ctx, index);
+    }
+
+    /// Memory for `len` bytes of a chunk: the device's own where it lends it, a buffer otherwise.
+    pub(crate) fn memory(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: u16,
+        op: Op,
+        lba: u64,
+        len: u32,
+        lend: bool,
+    ) -> Result<Buf, Stall> {
+        let block_size = self.block_size(index);
+        if lend && let Some(key) = self.peek(index).local {
+            let blocks = u64::from(len).div_ceil(u64::from(block_size));
+            if let Some(buf) = ctx.units.lend(key, op, lba, blocks) {
+                ctx.stats.lent += 1;
+                return Ok(buf);
+            }
+        }
+        ctx.pools.take((len as usize).min(LARGE_BUFFER)).ok_or_else(|| {
+            ctx.stats.buffer_waits += 1;
+            Stall
+        })
+    }
+
+    /// Gives a chunk to the device.
+    pub(crate) fn submit(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: u16,
+        chunk: usize,
+        op: Op,
+        lba: u64,
+        blocks: u64,
+    ) -> Step {
+        let owner = self.owner();
+        let slot = self.slot(index);
+        let Some(key) = slot.local else { return Ok(()) };
+        let fua = slot.op.is_some_and(|op| op.fua);
+        let tag = slot.tag(owner, index, kind::IO, chunk);
+        let io = Io { tag, op, fua, lba, blocks, data: slot.chunks[chunk].buf.take() };
+        match ctx.units.submit(key, io) {
+            Ok(()) => {
+                slot.chunks[chunk].state = ChunkState::InDevice;
+                slot.outstanding += 1;
+                Ok(())
+            }
+            Err(io) => {
+                slot.chunks[chunk].buf = io.data;
+                ctx.stats.device_waits += 1;
+                Err(Stall)
+            }
+        }
+    }
+
+    /// Asks the initiator for the rest of a chunk, or awaits what it sends unasked.
+    pub(crate) fn fetch(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
+        let max_burst = self.proto.parameters.max_burst;
+        let numbers = self.proto.numbers();
+        let owner = self.owner();
+        let slot = self.slot(index);
+        let unsolicited = slot.unsolicited > 0;
+        let piece = &mut slot.chunks[chunk];
+        let Some(sink) = piece.buf.take() else { return Ok(()) };
+        let missing = piece.len - piece.have;
+        let len = if unsolicited { slot.unsolicited.min(sink.capacity() as u32 - piece.have) } else { missing.min(max_burst) };
+        piece.asked = len;
+        piece.asked_unsolicited = unsolicited;
+        let start = piece.have;
+        let offset = piece.offset + start;
+        let get = GetData {
+            tag: slot.tag(owner, index, kind::GET, chunk),
+            task: TaskName { itt: slot.itt, lun: slot.lun },
+            remote: slot.remote,
+            sink,
+            start,
+            len,
+            offset,
+            solicited_from: slot.solicited_from,
+            unsolicited,
+            r2t_sn: slot.data_sn,
+            numbers,
+        };
+        match dm.get_data(get) {
+            Ok(()) => {
+                slot.chunks[chunk].state = ChunkState::Fetching;
+                slot.outstanding += 1;
+                slot.fetching += 1;
+                slot.data_sn += u32::from(!unsolicited);
+                Ok(())
+            }
+            Err(get) => {
+                slot.chunks[chunk].buf = Some(get.sink);
+                ctx.stats.transmit_waits += 1;
+                Err(Stall)
+            }
+        }
+    }
+
+    /// Bytes of a logical block of the task's unit.
+    pub(crate) fn block_size(&self, index: u16) -> u32 {
+        self.peek(index).block_size
+    }
+}
+
+/// Whether a failure of the operation is one of reading or of writing.
+fn device_op(op: &BlockOp) -> Op {
+    match op.kind {
+        BlockKind::Read | BlockKind::Verify | BlockKind::Compare | BlockKind::CompareRepeated => Op::Read,
+        _ => Op::Write,
+    }
+}
+
+/// The block address of byte `offset` of an operation's data.
+pub(crate) fn lba_at(op: &BlockOp, offset: u32, block_size: u32) -> u64 {
+    op.lba + u64::from(offset / block_size)
+}

@@ -1,0 +1,147 @@
+//! WRITE: from the initiator to the medium. Chunks are fetched and written independently of each other.
+
+use bdev::Op;
+use iscsi::datamover::Datamover;
+use scsi::{BlockOp, Outcome, Status};
+
+use super::{Step, lba_at};
+use crate::conn::Full;
+use crate::context::Context;
+use crate::slot::{Chunk, ChunkState};
+
+impl<D: Datamover> Full<D> {
+    pub(super) fn advance_write(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+        loop {
+            let begun = self.begin_writes(ctx, index, op);
+            let pushed = self.push_chunks(dm, ctx, index, op);
+            let slot = self.slot(index);
+            if slot.finished == slot.total {
+                return self.respond(dm, ctx, index);
+            }
+            let popped = self.pop_finished(index);
+            begun.and(pushed)?;
+            if !popped {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gets memory for as many chunks as the initiator may be asked for at a time.
+    fn begin_writes(&mut self, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+        let wanted = self.proto.parameters.max_outstanding_r2t.clamp(1, crate::limits::CHUNKS as u16) as u8;
+        loop {
+            let slot = self.slot(index);
+            if slot.begun == slot.total || slot.used >= wanted {
+                return Ok(());
+            }
+            let begun = self.begin_chunk(ctx, index, Some(op));
+            let slot = self.slot(index);
+            if begun.is_err() && slot.begun == 0 && slot.unsolicited > 0 {
+                // Its data is on the way and cannot be asked for later; waiting for a buffer with the stream stopped
+                // could wait for a buffer that needs the stream to move.
+                slot.fail(Outcome::status(Status::TaskSetFull));
+                ctx.stats.task_set_full += 1;
+                return begun;
+            }
+            begun?;
+        }
+    }
+
+    /// Takes memory for the next chunk of a task's Data-Out: with `write`, the very blocks it is going to, if the
+    /// device lends them.
+    pub(crate) fn begin_chunk(&mut self, ctx: &mut Context<'_>, index: u16, write: Option<&BlockOp>) -> Step {
+        if self.slot(index).early.is_some() {
+            self.begin_with_early_data(index);
+            return Ok(());
+        }
+        let block_size = self.block_size(index);
+        let max_burst = self.proto.parameters.max_burst;
+        let digest = self.proto.parameters.data_digest;
+        let slot = self.slot(index);
+        let (offset, left) = (slot.begun, slot.total - slot.begun);
+        let unasked = if offset == 0 { slot.immediate_len + slot.unsolicited } else { 0 };
+        // The device's memory is filled in place only when nothing can go wrong with the bytes on the way that the
+        // initiator would not be told about as a failed write, and when all of them belong to the medium.
+        let whole = slot.total == slot.out_length() && u64::from(slot.total) == slot.expected;
+        let lend = whole && !digest && write.is_some();
+        let burst = (max_burst / block_size * block_size).max(block_size);
+        let want = if lend { left.min(burst.max(unasked.next_multiple_of(block_size))) } else { left.max(unasked) };
+        let lba = write.map_or(0, |op| lba_at(op, offset, block_size));
+        let buf = self.memory(ctx, index, Op::Write, lba, want, lend)?;
+        let slot = self.slot(index);
+        let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;
+        let len = left.min(room);
+        let lender = slot.local;
+        let Some(chunk) = slot.push_chunk() else {
+            ctx.give(buf, lender);
+            return Ok(());
+        };
+        slot.chunks[chunk] = Chunk { buf: Some(buf), offset, len, state: ChunkState::Filling, ..Chunk::default() };
+        slot.begun += len;
+        Ok(())
+    }
+
+    /// The first chunk is the buffer that kept the immediate data of a task that had to wait.
+    fn begin_with_early_data(&mut self, index: u16) {
+        let slot = self.slot(index);
+        let block_size = slot.block_size;
+        let Some(buf) = slot.early.take() else { return };
+        let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;
+        let (len, have) = (slot.total.min(room), slot.immediate_len);
+        let state = if have >= len { ChunkState::Full } else { ChunkState::Filling };
+        if let Some(chunk) = slot.push_chunk() {
+            slot.chunks[chunk] = Chunk { buf: Some(buf), len, have, state, ..Chunk::default() };
+            slot.begun += len;
+        }
+    }
+
+    /// Moves every chunk on: asks for its bytes, gives it to the device, retires it.
+    fn push_chunks(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+        let block_size = self.block_size(index);
+        let slot = self.slot(index);
+        for n in 0..slot.used {
+            let slot = self.slot(index);
+            let chunk = slot.nth(n);
+            if slot.chunks[chunk].state == ChunkState::Filling {
+                self.fetch(dm, ctx, index, chunk)?;
+            }
+            let slot = self.slot(index);
+            if slot.chunks[chunk].state == ChunkState::Full {
+                let piece = &mut slot.chunks[chunk];
+                let (len, offset) = (piece.len, piece.offset);
+                if let Some(buf) = &mut piece.buf {
+                    buf.set_len(len as usize);
+                }
+                let blocks = u64::from(len / block_size);
+                self.submit(ctx, index, chunk, Op::Write, lba_at(op, offset, block_size), blocks)?;
+            }
+            let slot = self.slot(index);
+            if slot.chunks[chunk].state == ChunkState::Returned {
+                slot.finished += slot.chunks[chunk].len;
+                self.finish_chunk(ctx, index, chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// The chunk's memory is not needed any more.
+    pub(crate) fn finish_chunk(&mut self, ctx: &mut Context<'_>, index: u16, chunk: usize) {
+        let slot = self.slot(index);
+        let lender = slot.local;
+        let piece = &mut slot.chunks[chunk];
+        piece.state = ChunkState::Finished;
+        if let Some(buf) = piece.buf.take() {
+            ctx.give(buf, lender);
+        }
+    }
+
+    /// Frees the oldest chunks that are finished; `true` if there were any.
+    fn pop_finished(&mut self, index: u16) -> bool {
+        let slot = self.slot(index);
+        let before = slot.used;
+        while slot.used > 0 && slot.chunks[usize::from(slot.head)].state == ChunkState::Finished {
+            slot.pop_chunk();
+        }
+        slot.used < before
+    }
+}

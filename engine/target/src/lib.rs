@@ -1,0 +1,21 @@
+//! The iSCSI target engine: binds connections (`iscsi`), the SCSI device server (`scsi`) and block devices (`bdev`)
+//! into run-to-completion workers, one per core.
+//!
+//! A command's way: [`worker`] receives it, [`conn`] gives it a slot and has `scsi` decide it, [`job`] moves its data
+//! between datamover and device, [`conn`] answers it. What reaches beyond one connection is in [`control`].
+
+pub mod conn;
+pub mod context;
+pub mod control;
+mod epoll;
+mod job;
+pub mod limits;
+mod sense;
+pub mod service;
+pub mod session;
+pub mod shared;
+mod slot;
+pub mod stats;
+pub mod target;
+pub mod unit;
+pub mod worker;

@@ -85,6 +85,12 @@ def set_realtime(pid, on):
             pass
 
 
+def realtime_share():
+    """Of a CPU, what the kernel leaves to real-time tasks (sched_rt_runtime_us)."""
+    runtime, period = (int(read(f"/proc/sys/kernel/sched_rt_{name}_us") or -1) for name in ("runtime", "period"))
+    return 1.0 if runtime < 0 or period <= 0 else runtime / period
+
+
 def die_with_parent():
     """For `preexec_fn`: the kernel ends the child when this script is gone, even when it was killed."""
     pr_set_pdeathsig = 1

@@ -170,11 +170,11 @@ class Isere(RpcTarget):
 
     def version(self):
         run = subprocess.run([self.binary, "version"], capture_output=True, text=True, check=False)
-        return run.stdout.strip()
+        return run.stdout.strip().removeprefix("isere ")
 
     def reactor_thread(self):
         """Thread id of the only reactor."""
-        return machine.thread_named(self.pid, "reactor-0")
+        return machine.thread_named(self.pid, f"reactor-{self.cpu}")
 
 
 class Metered(Isere):
@@ -260,11 +260,8 @@ class Tgt(Target):
         return run.stdout
 
     def version(self):
-        return self.run_version().strip() or "unknown"
-
-    def run_version(self):
         return subprocess.run(["tgtd", "-V"], env=dict(os.environ, PATH=self.path()), capture_output=True, text=True,
-                              check=False).stdout
+                              check=False).stdout.strip() or "unknown"
 
 
 def tmpfs_file(size):

@@ -34,7 +34,8 @@ missing_packages() {
     local package
     for package in "$@"; do
         # The query fails for a package the machine has never heard of: then it is missing, too.
-        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) == installed ]] || printf '%s\n' "$package"
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) == installed ]] ||
+            printf '%s\n' "$package"
     done
 }
 
@@ -74,7 +75,7 @@ apt_get() {
 # Puts cargo into the path, or says how to get it.
 need_cargo() {
     command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
-    command -v cargo >/dev/null || die "no Rust toolchain. Install one (https://rustup.rs), 1.95 or newer, and try again."
+    command -v cargo >/dev/null || die "no Rust toolchain: install one, 1.95 or newer (https://rustup.rs)"
 }
 
 # 0 when something on this machine listens at TCP port $1.

@@ -13,7 +13,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET_DIR = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-ISERE = TARGET_DIR / "release" / "isere"
+# The program under test.
+ISERE = pathlib.Path(os.environ.get("ISERE", TARGET_DIR / "release" / "isere"))
 # What SPDK's RPCs put before a target's short name.
 NODE_BASE = "iqn.2016-06.io.spdk"
 

@@ -1,7 +1,8 @@
 # Sourced after common.sh: one engine of our own, started and stopped by a script.
 # shellcheck shell=bash
 
-ISERE=$CARGO_TARGET_DIR/release/isere
+# The program under test.
+: "${ISERE:=$CARGO_TARGET_DIR/release/isere}"
 ENGINE_PID=''
 # What SPDK's RPCs put before a target's short name.
 NODE_BASE=iqn.2016-06.io.spdk

@@ -91,8 +91,14 @@ async fn visit<R: Send + 'static>(
     }
 }
 
-/// Starts a control-plane task. Every slot being taken is answered like a core that never replies: by the timers of
-/// whoever waits.
+/// The core has room for another control-plane task. Asked before anything is begun that one has to finish.
+pub(crate) fn has_room(handle: &CoreHandle) -> bool {
+    handle.spawner().live() + SPARE_TASKS <= reactors::limits::MAX_TASKS
+}
+
+/// Task slots left to what cannot be refused, such as the end of a session.
+const SPARE_TASKS: usize = 64;
+
 fn spawn(handle: &CoreHandle, what: &'static str, task: impl Future<Output = ()> + 'static) {
     if let Err(error) = handle.spawner().spawn(task) {
         tracing::error!("{what}: {error}");

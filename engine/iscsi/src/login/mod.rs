@@ -31,7 +31,6 @@ pub struct Authenticated(());
 #[cfg(test)]
 impl Authenticated {
     /// A proof of nothing, for tests of what comes after login.
-    #[allow(dead_code, reason = "for the tests of other modules of this crate")]
     pub(crate) const fn for_tests() -> Self {
         Self(())
     }

@@ -9,7 +9,7 @@ use scsi::UnitAttention;
 use super::full::Close;
 use super::{Conn, Full, SessionUnits, State};
 use crate::context::Context;
-use crate::control::{Joined, PendingRegistration, register};
+use crate::control::{Joined, PendingRegistration, has_room, register};
 use crate::session::{PortPair, Session};
 use crate::target::At;
 
@@ -42,6 +42,9 @@ impl<D: Datamover> Conn<D> {
         match step {
             Step::Reply(response) => self.send_login(&response),
             Step::Register(registration) => {
+                if !has_room(ctx.handle) {
+                    return self.registered(ctx, Err(LoginStatus::OUT_OF_RESOURCES));
+                }
                 self.begin_registration(ctx, &registration);
                 Ok(())
             }
@@ -115,7 +118,10 @@ impl<D: Datamover> Conn<D> {
         established: iscsi::login::Established,
         joined: Joined,
     ) -> Result<(), Close> {
-        self.send_login(response)?;
+        if let Err(close) = self.send_login(response) {
+            joined.units.iter().for_each(|(_, _, key)| ctx.units.leave(*key));
+            return Err(close);
+        }
         self.dm.enable(&established.parameters);
         let settings = ctx.published.directory.settings();
         let second = 1_000_000_000;

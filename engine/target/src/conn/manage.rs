@@ -7,7 +7,7 @@ use scsi::Lun;
 
 use super::full::{Close, Full};
 use crate::context::Context;
-use crate::control::{Reset, reset_everywhere};
+use crate::control::{Reset, has_room, reset_everywhere};
 use crate::limits::TASK_MANAGEMENT;
 use crate::slot::{Phase, kind};
 
@@ -75,7 +75,8 @@ impl<D: Datamover> Full<D> {
             (Affected::NexusTaskSet | Affected::LogicalUnit, Some(unit)) => Scope::Unit(self.units.entry(unit).id),
             (Affected::Target { .. }, _) => Scope::All,
         };
-        let Some(place) = self.management.pending.iter().position(Option::is_none) else {
+        let free = self.management.pending.iter().position(Option::is_none);
+        let Some(place) = free.filter(|_| has_room(ctx.handle)) else {
             return self.reject(dm, ctx, control, reject_reason::TOO_MANY_IMMEDIATE_COMMANDS);
         };
         self.abort_scope(dm, ctx, scope);

@@ -5,7 +5,7 @@ use scsi::{BlockKind, BlockOp, NexusId, Outcome, Plan, UnitAttention};
 
 use super::full::Full;
 use crate::context::Context;
-use crate::control::{ChangeDone, publish_change};
+use crate::control::{ChangeDone, has_room, publish_change};
 use crate::slot::Phase;
 
 impl<D: Datamover> Full<D> {
@@ -25,6 +25,9 @@ impl<D: Datamover> Full<D> {
                 let data = data.to_vec();
                 self.slot(index).phase = Phase::Moving;
                 self.begin_home(dm, ctx, index, &data);
+                if self.peek(index).phase == Phase::Moving {
+                    self.advance(dm, ctx, index);
+                }
             }
             // UNMAP keeps its list: the job reads the ranges from it.
             Plan::Block(op @ BlockOp { kind: BlockKind::Unmap { .. }, .. }) => {
@@ -45,6 +48,10 @@ impl<D: Datamover> Full<D> {
     /// Changes the unit's truth, then lets every core know before the initiator is answered.
     pub(crate) fn begin_home(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, data: &[u8]) {
         self.drop_chunks(ctx, index);
+        if !has_room(ctx.handle) {
+            self.slot(index).fail(Outcome::BUSY);
+            return;
+        }
         let slot = self.peek(index);
         let cdb = slot.cdb;
         let Some(local) = slot.local.and_then(|key| ctx.units.get(key)) else { return };

@@ -46,7 +46,7 @@ impl<D: Datamover> Full<D> {
                 let range = slot.chunks[list].buf.as_ref().and_then(|b| nth_range(b.filled(), slot.step));
                 let Some(range) = range else {
                     self.drop_chunks(ctx, index);
-                    return self.respond(dm, ctx, index);
+                    return self.end_unmap(dm, ctx, index);
                 };
                 slot.step += 1;
                 if range.blocks == 0 {
@@ -66,6 +66,17 @@ impl<D: Datamover> Full<D> {
                 ChunkState::Returned => self.drop_youngest(ctx, index),
                 _ => return Ok(()),
             }
+        }
+    }
+
+    /// With WCE=0 nothing is answered before it is durable.
+    fn end_unmap(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        match &mut self.slot(index).op {
+            Some(op) if op.fua => {
+                op.kind = BlockKind::Flush { immed: false };
+                self.advance_flush(dm, ctx, index)
+            }
+            _ => self.respond(dm, ctx, index),
         }
     }
 }

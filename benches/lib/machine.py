@@ -6,6 +6,7 @@ import pathlib
 import platform
 import signal
 import subprocess
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
@@ -127,6 +128,7 @@ def banner():
     """What has to stand beside every number."""
     hypervisor = " hypervisor" in read("/proc/cpuinfo")
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cpu": cpu_model(),
         "cpus": len(os.sched_getaffinity(0)),
         "virtual": hypervisor,
@@ -136,11 +138,11 @@ def banner():
     }
 
 
-def print_banner(facts):
-    """For a terminal, one line."""
-    kind = "virtual machine" if facts["virtual"] else "machine"
-    print(f"{facts['cpu']}, {kind} with {facts['cpus']} CPUs, Linux {facts['kernel']}, commit {facts['commit']}, "
-          f"load average {facts['load_before']:.2f}")
+def describe(facts):
+    """The banner in words."""
+    kind = "a virtual machine" if facts["virtual"] else "a machine"
+    return (f"Measured {facts['date']} at commit {facts['commit']} on {kind} with {facts['cpus']} CPUs "
+            f"({facts['cpu']}), Linux {facts['kernel']}, load average {facts['load_before']:.2f} before.")
 
 
 def two_cpus(target, initiator):

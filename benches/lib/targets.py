@@ -184,15 +184,18 @@ class Metered(Isere):
         self.metrics_port = free_port()
         super().start("--metrics", self.metrics_port, *arguments)
 
-    def metrics(self):
-        """All counters, those of all cores and devices summed up by name and `op`."""
-        sums = {}
+    def metrics_text(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
-            for line in answer.read().decode().splitlines():
-                if line and not line.startswith("#"):
-                    name, value = line.rsplit(" ", 1)
-                    name = name.partition("{")[0]
-                    sums[name] = sums.get(name, 0.0) + float(value)
+            return answer.read().decode()
+
+    def metrics(self):
+        """All counters, those of all cores and devices summed up by name."""
+        sums = {}
+        for line in self.metrics_text().splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                name = name.partition("{")[0]
+                sums[name] = sums.get(name, 0.0) + float(value)
         return sums
 
 

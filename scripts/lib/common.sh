@@ -83,3 +83,10 @@ port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # Prints seconds $1 as 1:05.
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+# Prints a port that nobody listens at.
+free_port() {
+    local port=$((20000 + RANDOM % 10000))
+    while port_taken "$port"; do port=$((port + 1)); done
+    printf '%s\n' "$port"
+}

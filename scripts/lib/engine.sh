@@ -40,16 +40,18 @@ stop_engine() {
 # rpc METHOD [JSON]: prints the result.
 rpc() { "$ISERE" rpc -s "$SOCKET" "$@"; }
 
-# provision PORT TARGET BDEV...: a target at 127.0.0.1 for everybody, the devices as LUN 0, 1, ….
+# provision PORT TARGET BDEV...: a target at $ADDRESS (127.0.0.1) for everybody who can reach it, the devices as LUN 0, 1, ….
 provision() {
+    local address=${ADDRESS:-127.0.0.1} netmask=127.0.0.0/8
+    [[ $address == 127.* ]] || netmask=ANY
     local port=$1 target=$2 luns='' bdev lun=0
     shift 2
     for bdev in "$@"; do
         luns+="${luns:+,}{\"lun_id\":$lun,\"bdev_name\":\"$bdev\"}"
         lun=$((lun + 1))
     done
-    rpc iscsi_create_portal_group "{\"tag\":1,\"portals\":[{\"host\":\"127.0.0.1\",\"port\":\"$port\"}]}" >/dev/null
-    rpc iscsi_create_initiator_group '{"tag":1,"initiators":["ANY"],"netmasks":["127.0.0.0/8"]}' >/dev/null
+    rpc iscsi_create_portal_group "{\"tag\":1,\"portals\":[{\"host\":\"$address\",\"port\":\"$port\"}]}" >/dev/null
+    rpc iscsi_create_initiator_group "{\"tag\":1,\"initiators\":[\"ANY\"],\"netmasks\":[\"$netmask\"]}" >/dev/null
     rpc iscsi_create_target_node "{\"name\":\"$target\",\"alias_name\":\"\",\"queue_depth\":64,\"disable_chap\":true,
         \"pg_ig_maps\":[{\"pg_tag\":1,\"ig_tag\":1}],\"luns\":[$luns]}" >/dev/null
 }

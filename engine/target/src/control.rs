@@ -140,6 +140,10 @@ pub(crate) fn reset_everywhere(ctx: &Context<'_>, reset: Reset, conn: ConnId, pl
     let handle = ctx.handle.clone();
     let published = Arc::clone(ctx.published);
     spawn(ctx.handle, "cannot carry out a reset", async move {
+        // The tasks end first: what becomes of them is up to the mode pages before the reset (TAS).
+        for core in handle.mail().core_ids() {
+            visit(&handle, core, move |worker, core| worker.begin_reset(core, reset, conn)).await;
+        }
         for target in &published.targets {
             for (_, unit) in &target.luns {
                 let hit = match reset {
@@ -153,9 +157,6 @@ pub(crate) fn reset_everywhere(ctx: &Context<'_>, reset: Reset, conn: ConnId, pl
                     tell_all(&handle, unit.id, view, None).await;
                 }
             }
-        }
-        for core in handle.mail().core_ids() {
-            visit(&handle, core, move |worker, core| worker.begin_reset(core, reset, conn)).await;
         }
         for core in handle.mail().core_ids() {
             while visit(&handle, core, move |worker, _| worker.is_resetting(reset)).await == Some(true) {

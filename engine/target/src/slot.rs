@@ -15,6 +15,10 @@ pub mod kind {
     pub const GET: u8 = 0x20;
     /// Immediate data accepted while still in the stream.
     pub const IMMEDIATE: u8 = 0x30;
+    /// The same for a task that may not start yet.
+    pub const EARLY_IMMEDIATE: u8 = 0x40;
+    /// A Get_Data of what such a task sends unasked.
+    pub const EARLY: u8 = 0x50;
 }
 
 /// The phase of a task.
@@ -25,6 +29,9 @@ pub enum Phase {
     Free,
     /// Ahead of a CmdSN gap (RFC 7143 §4.2.2.1).
     Held,
+    /// Aborted while it was held: keeps nothing but its CmdSN, which counts as received when its turn comes. Else no
+    /// later command could ever be delivered.
+    Skipped,
     /// May start, but waits for a buffer to do so.
     Ready,
     /// Waiting for the task set (SAM-5 §8: ORDERED tasks and what follows them).
@@ -117,7 +124,7 @@ pub struct Slot<R> {
     pub remote: R,
     /// The block operation.
     pub op: Option<BlockOp>,
-    /// Immediate data of a task that may not start yet.
+    /// Data that came unasked for a task that may not start yet.
     pub early: Option<Buf>,
     /// Which way the command moves data: `true` to the initiator.
     pub reads: Option<bool>,

@@ -1,8 +1,9 @@
 //! SCSI Command PDUs (RFC 7143 §11.3): from the header to a running task.
 
 use iscsi::connection::Admission;
-use iscsi::datamover::{Arrival, Control, Datamover};
-use iscsi::wire::{ScsiCommand, reject_reason};
+use iscsi::datamover::{Arrival, Control, DataStatus, Datamover, GetData, TaskName};
+use primitives::Tag;
+use iscsi::wire::{RESERVED_TAG, ScsiCommand, reject_reason};
 use scsi::{Direction, Lun, Outcome, Plan, Status};
 
 use super::full::{Close, Full};
@@ -50,9 +51,6 @@ impl<D: Datamover> Full<D> {
         }
         self.place_immediate(dm, ctx, index, control);
         self.advance(dm, ctx, index);
-        if delivered && self.held > 0 {
-            self.deliver_held(dm, ctx);
-        }
         Ok(())
     }
 
@@ -63,7 +61,7 @@ impl<D: Datamover> Full<D> {
         let unasked = parameters.first_burst.min(out);
         let immediate_ok = immediate_len == 0 || (parameters.immediate_data && immediate_len <= unasked);
         let more_to_come_ok = command.final_bit || (command.write && !parameters.initial_r2t);
-        immediate_ok && more_to_come_ok
+        immediate_ok && more_to_come_ok && command.itt != RESERVED_TAG
     }
 
     /// Takes a slot and fills it from the PDU.
@@ -124,13 +122,17 @@ impl<D: Datamover> Full<D> {
 
     pub(super) fn start_or_stall(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
         self.slot(index).phase = Phase::Ready;
-        if self.plan(dm, ctx, index).is_err() {
+        if self.peek(index).fetching == 0 && self.plan(dm, ctx, index).is_err() {
             self.stall(index);
         }
     }
 
     /// `advance` for a task in phase Ready: a later turn may have the buffer it needs.
     pub(crate) fn start(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+        if self.peek(index).fetching > 0 {
+            // Data that came before the task's turn is still arriving; its end brings the task back here.
+            return Ok(());
+        }
         self.plan(dm, ctx, index)?;
         self.advance(dm, ctx, index);
         Ok(())
@@ -223,13 +225,16 @@ impl<D: Datamover> Full<D> {
     fn place_immediate(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
         let len = control.len;
         let slot = self.peek(index);
-        if len == 0 || slot.outcome.is_some() || slot.phase == Phase::Free {
+        if slot.outcome.is_some() || slot.phase == Phase::Free {
+            return;
+        }
+        if matches!(slot.phase, Phase::Held | Phase::Blocked) && slot.solicited_from > 0 {
+            return self.keep_early(dm, ctx, index, control);
+        }
+        if len == 0 {
             return;
         }
         let moves_out = slot.reads == Some(false) && slot.total > 0;
-        if matches!(slot.phase, Phase::Held | Phase::Blocked) {
-            return self.keep_immediate(dm, ctx, index, control);
-        }
         if !moves_out {
             // The command takes no data: what came with it is dropped and shows as a residual.
             return;
@@ -274,24 +279,95 @@ impl<D: Datamover> Full<D> {
         }
     }
 
-    /// Immediate data of a task that may not start yet waits in a buffer of its own.
-    fn keep_immediate(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
-        let want = self.peek(index).solicited_from.max(control.len);
-        let buf = ctx.pools.take(want as usize);
+    /// What a task that may not start yet sends unasked goes into a buffer of its own. Left in the stream it would stop
+    /// everything behind it, perhaps the very data that the task waits for.
+    fn keep_early(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
+        let Some(mut buf) = ctx.pools.take(self.peek(index).solicited_from as usize) else {
+            return self.refuse_early(dm, ctx, index);
+        };
+        let owner = self.owner();
         let slot = self.slot(index);
-        match buf {
-            Some(mut buf) if control.arrival == Arrival::Here => {
-                buf.copy_in(0, dm.segment());
-                slot.early = Some(buf);
+        if control.arrival == Arrival::Coming {
+            slot.outstanding += 1;
+            slot.fetching += 1;
+            return dm.accept_immediate(slot.tag(owner, index, kind::EARLY_IMMEDIATE, 0), buf, 0);
+        }
+        buf.copy_in(0, dm.segment());
+        slot.early = Some(buf);
+        self.await_early(dm, ctx, index);
+    }
+
+    /// Asks for the unsolicited Data-Out of a task that may not start yet.
+    fn await_early(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        let numbers = self.proto.numbers();
+        let owner = self.owner();
+        let slot = self.slot(index);
+        let (start, len) = (slot.immediate_len, slot.unsolicited);
+        if len == 0 {
+            return;
+        }
+        let Some(sink) = slot.early.take() else { return };
+        let get = GetData {
+            tag: slot.tag(owner, index, kind::EARLY, 0),
+            task: TaskName { itt: slot.itt, lun: slot.lun },
+            remote: slot.remote,
+            sink,
+            start,
+            len,
+            offset: start,
+            solicited_from: slot.solicited_from,
+            unsolicited: true,
+            r2t_sn: 0,
+            numbers,
+        };
+        match dm.get_data(get) {
+            Ok(()) => {
+                slot.outstanding += 1;
+                slot.fetching += 1;
             }
-            other => {
-                // Either no buffer, or data too large to be here already: rare enough to ask for a retry.
-                if let Some(buf) = other {
-                    ctx.give(buf, None);
-                }
-                self.slot(index).fail(Outcome::status(Status::TaskSetFull));
-                ctx.stats.task_set_full += 1;
+            Err(get) => {
+                slot.early = Some(get.sink);
+                self.refuse_early(dm, ctx, index);
             }
+        }
+    }
+
+    /// There is no place for data that cannot be asked for again: the task fails when its turn comes.
+    fn refuse_early(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        let slot = self.slot(index);
+        slot.fail(Outcome::status(Status::TaskSetFull));
+        dm.refuse_unsolicited(slot.itt);
+        ctx.stats.task_set_full += 1;
+    }
+
+    /// Unasked data of a task that could not start when it came is in the slot's early buffer.
+    pub(crate) fn early_fetched(&mut self, dm: &mut D, ctx: &mut Context<'_>, tag: Tag, status: DataStatus) {
+        let index = tag.index();
+        let slot = self.slot(index);
+        let immediate = tag.kind() & 0xF0 == kind::EARLY_IMMEDIATE;
+        let got = match (status, immediate) {
+            (DataStatus::Ok, true) => slot.immediate_len,
+            (DataStatus::Ok, false) => slot.unsolicited,
+            (DataStatus::Short(got), _) => got,
+            (DataStatus::Released, _) => 0,
+            (DataStatus::DigestError, _) => {
+                slot.fail(sense::digest_error());
+                0
+            }
+            (DataStatus::SequenceError, _) => {
+                slot.fail(sense::sequence_error());
+                0
+            }
+        };
+        ctx.stats.bytes_in += u64::from(got);
+        let slot = self.slot(index);
+        if immediate {
+            if slot.outcome.is_none() && slot.phase != Phase::Draining {
+                self.await_early(dm, ctx, index);
+            }
+        } else {
+            slot.immediate_len += got;
+            slot.unsolicited = 0;
         }
     }
 
@@ -299,7 +375,7 @@ impl<D: Datamover> Full<D> {
         self.held > 0
             && self.live().any(|i| {
                 let slot = self.peek(i);
-                slot.phase == Phase::Held && slot.cmd_sn == cmd_sn
+                matches!(slot.phase, Phase::Held | Phase::Skipped) && slot.cmd_sn == cmd_sn
             })
     }
 
@@ -309,9 +385,14 @@ impl<D: Datamover> Full<D> {
             let expected = self.proto.window.expected();
             let next = self.live().find(|i| {
                 let slot = self.peek(*i);
-                slot.phase == Phase::Held && slot.cmd_sn == expected.0
+                matches!(slot.phase, Phase::Held | Phase::Skipped) && slot.cmd_sn == expected.0
             });
             let Some(index) = next else { return };
+            if self.peek(index).phase == Phase::Skipped {
+                self.proto.window.skip();
+                self.forget_skipped(ctx, index);
+                continue;
+            }
             if !self.proto.window.deliver_held(expected) {
                 return;
             }

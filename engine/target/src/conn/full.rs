@@ -109,7 +109,16 @@ impl<D: Datamover> Full<D> {
             // RFC 7143 §4.3: only text and logout; a ping does no harm.
             return self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR);
         }
-        match opcode {
+        self.dispatch(dm, ctx, control)?;
+        if self.held > 0 {
+            // Whatever it was, its CmdSN may have closed a gap.
+            self.deliver_held(dm, ctx);
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, dm: &mut D, ctx: &mut Context<'_>, control: &Control<D::Remote>) -> Result<(), Close> {
+        match control.bhs.opcode() {
             Opcode::SCSI_COMMAND => self.scsi_command(dm, ctx, control),
             Opcode::NOP_OUT => self.nop_out(dm, ctx, control),
             Opcode::TMF_REQUEST => self.task_management_request(dm, ctx, control),

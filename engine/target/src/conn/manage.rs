@@ -2,7 +2,7 @@
 
 use iscsi::connection::{Admission, Affected, TaskManagement};
 use iscsi::datamover::{Control, Datamover};
-use iscsi::wire::{TmfRequest, reject_reason, tmf_response};
+use iscsi::wire::{RESERVED_TAG, TmfRequest, reject_reason, tmf_response};
 use scsi::Lun;
 
 use super::full::{Close, Full};
@@ -141,11 +141,23 @@ impl<D: Datamover> Full<D> {
         }
     }
 
+    /// Aborts everything: the connection ends, and no CmdSN will come any more.
+    pub(crate) fn abort_all(&mut self, dm: &mut D, ctx: &mut Context<'_>) {
+        self.abort_scope(dm, ctx, Scope::All);
+        for index in 0..self.slot_count() {
+            if self.peek(index).phase == Phase::Skipped {
+                self.forget_skipped(ctx, index);
+            }
+        }
+    }
+
     /// Aborts every task in scope on behalf of another nexus. Where TAS=1 they are answered with TASK ABORTED.
     pub(crate) fn abort_for_another(&mut self, dm: &mut D, ctx: &mut Context<'_>, scope: Scope) {
         for index in 0..self.slot_count() {
             let slot = self.peek(index);
-            if !self.in_scope(index, scope) || matches!(slot.phase, Phase::Responded | Phase::Draining) {
+            // What is held has not entered its task set yet, so another nexus's function does not reach it.
+            let beyond = matches!(slot.phase, Phase::Responded | Phase::Draining | Phase::Held | Phase::Skipped);
+            if beyond || !self.in_scope(index, scope) {
                 continue;
             }
             let local = slot.local.and_then(|key| ctx.units.get(key));
@@ -171,14 +183,36 @@ impl<D: Datamover> Full<D> {
         }
     }
 
+    /// Aborts a task whose CmdSN has not come yet.
+    fn skip_held(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+        ctx.stats.aborted += 1;
+        let slot = self.slot(index);
+        slot.phase = Phase::Skipped;
+        slot.unit = None;
+        let itt = core::mem::replace(&mut slot.itt, RESERVED_TAG);
+        if slot.outstanding > 0 {
+            let tag = self.peek(index).tag(self.owner(), index, kind::EARLY, 0);
+            dm.release_task(tag);
+        }
+        dm.refuse_unsolicited(itt);
+        self.proto.tasks.remove(itt);
+    }
+
+    /// The CmdSN of an aborted task has come, or will not come any more.
+    pub(super) fn forget_skipped(&mut self, ctx: &mut Context<'_>, index: u16) {
+        self.held -= 1;
+        self.slot(index).phase = Phase::Draining;
+        self.retire(ctx, index);
+    }
+
     /// Begins to abort one task. It vanishes once datamover and device have given everything back.
     fn abort_task(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
         let owner = self.owner();
         let slot = self.slot(index);
         match slot.phase {
             // Answered already: nothing is left to abort.
-            Phase::Free | Phase::Responded | Phase::Draining => return,
-            Phase::Held => self.held -= 1,
+            Phase::Free | Phase::Responded | Phase::Draining | Phase::Skipped => return,
+            Phase::Held => return self.skip_held(dm, ctx, index),
             _ => {}
         }
         ctx.stats.aborted += 1;

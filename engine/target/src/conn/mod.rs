@@ -136,7 +136,7 @@ impl<D: Datamover> Conn<D> {
 
     fn abort_all(&mut self, ctx: &mut Context<'_>) {
         if let State::Full(full) = &mut self.state {
-            full.abort_scope(&mut self.dm, ctx, Scope::All);
+            full.abort_all(&mut self.dm, ctx);
         }
     }
 

@@ -80,7 +80,7 @@ impl<D: Datamover> Full<D> {
         let slot = self.slot(index);
         if slot.phase == Phase::Draining {
             slot.outstanding -= 1;
-            return self.retire(ctx, index);
+            return self.advance(dm, ctx, index);
         }
         slot.phase = Phase::Moving;
         slot.op = flush.then_some(BlockOp { kind: BlockKind::Flush { immed: false }, lba: 0, blocks: 0, fua: false });

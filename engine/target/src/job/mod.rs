@@ -14,7 +14,7 @@ use bdev::{Done, Io, Op};
 use iscsi::datamover::{DataStatus, Datamover, GetData, TaskName};
 use primitives::{Buf, Tag};
 use reactors::limits::LARGE_BUFFER;
-use scsi::{BlockKind, BlockOp};
+use scsi::{BlockKind, BlockOp, Outcome, Status};
 
 use crate::conn::Full;
 use crate::context::Context;
@@ -42,7 +42,7 @@ impl<D: Datamover> Full<D> {
                 Ok(())
             }
             Phase::Ready => self.start(dm, ctx, index),
-            Phase::Free | Phase::Held | Phase::Blocked | Phase::AtHome => Ok(()),
+            Phase::Free | Phase::Held | Phase::Skipped | Phase::Blocked | Phase::AtHome => Ok(()),
         };
         if step.is_err() {
             self.stall(index);
@@ -125,6 +125,11 @@ impl<D: Datamover> Full<D> {
                     }
                 }
             }
+            kind::EARLY_IMMEDIATE | kind::EARLY => {
+                slot.fetching -= 1;
+                slot.early = Some(buf);
+                self.early_fetched(dm, ctx, tag, status);
+            }
             _ => {
                 slot.fetching -= 1;
                 slot.chunks[chunk].buf = Some(buf);
@@ -142,7 +147,11 @@ impl<D: Datamover> Full<D> {
         let got = match status {
             DataStatus::Ok => asked,
             DataStatus::Short(bytes) => bytes.min(asked),
-            DataStatus::Released => 0,
+            // The connection is ending; asking again would bring the same answer, for ever.
+            DataStatus::Released => {
+                slot.fail(Outcome::status(Status::TaskAborted));
+                0
+            }
             DataStatus::DigestError => {
                 slot.fail(sense::digest_error());
                 0

@@ -38,7 +38,8 @@ impl<D: Datamover> Full<D> {
             let offset = slot.begun;
             let lba = lba_at(op, offset, block_size);
             // A chunk whose submission failed earlier keeps its memory; it is the youngest one.
-            let bytes = left.next_multiple_of(block_size);
+            // Near 4 GiB the last, partial block is left for a chunk of its own.
+            let bytes = left.checked_next_multiple_of(block_size).unwrap_or(left / block_size * block_size);
             let buf = self.memory(ctx, index, Op::Read, lba, bytes, lend)?;
             let slot = self.slot(index);
             let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;

@@ -34,16 +34,7 @@ impl<D: Datamover> Full<D> {
             if slot.begun == slot.total || slot.used >= wanted {
                 return Ok(());
             }
-            let begun = self.begin_chunk(ctx, index, Some(op));
-            let slot = self.slot(index);
-            if begun.is_err() && slot.begun == 0 && slot.unsolicited > 0 {
-                // Its data is on the way and cannot be asked for later; waiting for a buffer with the stream stopped
-                // could wait for a buffer that needs the stream to move.
-                slot.fail(Outcome::status(Status::TaskSetFull));
-                ctx.stats.task_set_full += 1;
-                return begun;
-            }
-            begun?;
+            self.begin_chunk(ctx, index, Some(op))?;
         }
     }
 
@@ -67,8 +58,15 @@ impl<D: Datamover> Full<D> {
         let burst = (max_burst / block_size * block_size).max(block_size);
         let want = if lend { left.min(burst.max(unasked.next_multiple_of(block_size))) } else { left.max(unasked) };
         let lba = write.map_or(0, |op| lba_at(op, offset, block_size));
-        let buf = self.memory(ctx, index, Op::Write, lba, want, lend)?;
+        let buf = self.memory(ctx, index, Op::Write, lba, want, lend);
         let slot = self.slot(index);
+        if buf.is_err() && offset == 0 && slot.unsolicited > 0 {
+            // Its data is on the way and cannot be asked for later; waiting for a buffer with the stream stopped could
+            // wait for a buffer that needs the stream to move.
+            slot.fail(Outcome::status(Status::TaskSetFull));
+            ctx.stats.task_set_full += 1;
+        }
+        let buf = buf?;
         let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;
         let len = left.min(room);
         let lender = slot.local;

@@ -3,7 +3,14 @@
 //! Every test is named after what must hold. When it ends, [`support::World`] checks that no buffer, connection, session
 //! or memory was lost and that a well-behaved client is still served.
 
+mod access;
 mod basics;
+mod changes;
+mod keys;
+mod lengths;
+mod management;
 mod numbers;
 mod phases;
+mod resources;
 mod support;
+mod teardown;

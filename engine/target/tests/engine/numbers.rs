@@ -20,16 +20,17 @@ fn next_answers(peer: &mut Peer, n: usize) -> Vec<u32> {
     order
 }
 
-/// Commands with CmdSN `order` places from here, sent in that order; their ITTs by place.
-fn send_in_order(peer: &mut Peer, order: &[u32]) -> Vec<u32> {
-    let first = peer.cmd_sn;
-    let mut itts = vec![0; order.len()];
-    for place in order {
-        let mut command = peer.command(&TEST_UNIT_READY);
-        command.cmd_sn = first.plus(*place);
-        itts[*place as usize] = peer.issue(&command, &[]);
-    }
-    itts
+/// Holds back the next command and sends `places` behind it; returns the CmdSN that is missing and their ITTs.
+fn leave_a_gap(peer: &mut Peer, places: u32) -> (Serial, Vec<u32>) {
+    let missing = peer.cmd_sn;
+    let behind = |place| {
+        let command = ScsiCommand { cmd_sn: missing.plus(place), ..peer.command(&TEST_UNIT_READY) };
+        peer.issue(&command, &[])
+    };
+    let itts = (1..=places).map(behind).collect();
+    peer.cmd_sn = missing;
+    peer.hears_only_a_ping();
+    (missing, itts)
 }
 
 #[test]
@@ -75,32 +76,21 @@ fn a_duplicate_is_executed_once() {
 fn held_commands_run_in_order_once_the_gap_closes() {
     let world = World::on_one_core();
     let mut peer = world.log_in(DISK);
-    let itts = send_in_order(&mut peer, &[3, 1, 2]);
+    let (missing, mut itts) = leave_a_gap(&mut peer, 3);
+    let duplicate = ScsiCommand { cmd_sn: missing.plus(2), ..peer.command(&TEST_UNIT_READY) };
+    peer.issue(&duplicate, &[]);
+    peer.cmd_sn = missing;
+    let opener = peer.command(&TEST_UNIT_READY);
+    itts.insert(0, peer.issue(&opener, &[]));
+    assert_eq!(next_answers(&mut peer, 4), itts);
     peer.hears_only_a_ping();
-    peer.cmd_sn = peer.cmd_sn.minus(3);
-    let first = peer.begin_read(&read16(0, 1), 512);
-    assert_eq!(next_answers(&mut peer, 4), [first, itts[1], itts[2], itts[3]]);
-}
-
-// `send_in_order` indexes by place, so place 0 stays for the command that closes the gap.
-fn send_in_order_gap(peer: &mut Peer, places: u32) -> (Serial, Vec<u32>) {
-    let first = peer.cmd_sn;
-    let itts = (1..=places).map(|place| {
-        let mut command = peer.command(&TEST_UNIT_READY);
-        command.cmd_sn = first.plus(place);
-        peer.issue(&command, &[])
-    });
-    let itts = itts.collect();
-    peer.hears_only_a_ping();
-    peer.cmd_sn = first;
-    (first, itts)
 }
 
 #[test]
 fn a_ping_may_close_the_gap() {
     let world = World::on_one_core();
     let mut peer = world.log_in(DISK);
-    let (first, held) = send_in_order_gap(&mut peer, 2);
+    let (first, held) = leave_a_gap(&mut peer, 2);
     let nop = NopOut { itt: 70, ttt: RESERVED_TAG, cmd_sn: first, ..NopOut::default() };
     peer.send(&nop.encode(), &[]).unwrap();
     assert_eq!(next_answers(&mut peer, 3), [70, held[0], held[1]]);
@@ -112,7 +102,7 @@ fn a_ping_may_close_the_gap() {
 fn a_rejected_command_may_close_the_gap() {
     let world = World::on_one_core();
     let mut peer = world.log_in(DISK);
-    let (first, held) = send_in_order_gap(&mut peer, 2);
+    let (first, held) = leave_a_gap(&mut peer, 2);
     // F=0 without W: contradicts itself.
     let bad = ScsiCommand { final_bit: false, ..peer.command(&TEST_UNIT_READY) };
     peer.issue(&bad, &[]);
@@ -126,7 +116,7 @@ fn a_rejected_command_may_close_the_gap() {
 fn an_abort_of_what_never_came_closes_the_gap() {
     let world = World::on_one_core();
     let mut peer = world.log_in(DISK);
-    let (first, held) = send_in_order_gap(&mut peer, 2);
+    let (first, held) = leave_a_gap(&mut peer, 2);
     // RFC 7143 §11.5.1 case b: the missing command counts as received.
     let itt = peer.new_itt();
     let request = iscsi::wire::TmfRequest {
@@ -150,7 +140,7 @@ fn an_aborted_held_command_leaves_no_gap() {
     let world = World::on_one_core();
     let mut peer = world.log_in(DISK);
     for scope in [function::ABORT_TASK, function::ABORT_TASK_SET] {
-        let (first, held) = send_in_order_gap(&mut peer, 3);
+        let (first, held) = leave_a_gap(&mut peer, 3);
         assert_eq!(peer.manage(scope, DISK, held[1]), 0);
         let opener = peer.no_data(&TEST_UNIT_READY);
         opener.good();
@@ -197,7 +187,7 @@ fn immediate_commands_are_limited_and_the_rest_rejected() {
     let world = World::on_one_core();
     let mut peer = world.log_in(GATED);
     world.hold(bdev::Op::Read, 16);
-    let mut immediate = |peer: &mut Peer| {
+    let immediate = |peer: &mut Peer| {
         let command = ScsiCommand { immediate: true, ..peer.read_command(&read16(0, 1), 512) };
         peer.cmd_sn = peer.cmd_sn.minus(1);
         peer.issue(&command, &[])

@@ -1,0 +1,20 @@
+"""The generated parts of docs/PERFORMANCE.md."""
+
+import machine
+
+PERFORMANCE = machine.ROOT / "docs" / "PERFORMANCE.md"
+
+
+def add_argument(parser):
+    parser.add_argument("--update-docs", action="store_true", help=f"put the tables into docs/{PERFORMANCE.name}")
+
+
+def replace(part, text):
+    """Puts `text` between the marks of this part."""
+    begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
+    document = PERFORMANCE.read_text()
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{PERFORMANCE.name} has no {begin} … {end}")
+    PERFORMANCE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")

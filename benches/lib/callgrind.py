@@ -21,7 +21,8 @@ class Instrumented(targets.Metered):
     name = "isere-callgrind"
 
     def spawn(self, command, **options):
-        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self.directory}/out", "--separate-threads=yes",
+        valgrind = ["valgrind", "--tool=callgrind", "--separate-threads=yes",
+                    f"--callgrind-out-file={self.directory}/out",
                     # Valgrind runs one thread at a time: the polling one must not keep the others out.
                     "--fair-sched=yes"]
         super().spawn([*valgrind, *command], **options)

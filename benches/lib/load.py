@@ -35,8 +35,8 @@ def start(isere, url, cpu, row, seconds, warmup, *more):
     """Starts a run; its standard output will be one JSON document."""
     command = [str(isere), "perf", url, *row.arguments(), "--time", str(seconds), "--warmup", str(warmup),
                "--cores", str(cpu), "--json", *more]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            preexec_fn=machine.die_with_parent)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, preexec_fn=machine.die_with_parent)
 
 
 def finish(process, limit):
@@ -136,7 +136,7 @@ def sample(report, shares):
 
 
 def fill(isere, target, cpu, size):
-    """Writes the whole disk, so that every read finds memory that is there. Verifies that it holds what is written."""
+    """Writes the whole disk, so that every read finds memory that is there."""
     seconds, written = 2, 0
     row = Row("fill", "write", "128K", 8)
     while written < size:

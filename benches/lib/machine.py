@@ -11,11 +11,11 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
 
-# Before the first run: more runnable tasks than this, per CPU, is a busy machine.
-MAX_LOAD_PER_CPU = 0.35
-# During a run: CPU time the hypervisor gave to others, of all CPUs, and CPU time of other processes, in CPUs.
+# More than this is a machine that is not quiet: CPU time the hypervisor gave to others, of all CPUs; CPU time of other
+# processes, in CPUs; and the load average per CPU, which remembers the last minute, earlier runs included.
 MAX_STEAL = 0.01
 MAX_FOREIGN = 0.10
+MAX_LOAD_PER_CPU = 0.5
 
 
 def read(path):
@@ -51,6 +51,16 @@ class Jiffies:
     @staticmethod
     def _first_line():
         return read("/proc/stat").splitlines()[0].split()
+
+
+def used_before(seconds=1.0):
+    """How many CPUs are in use while nothing of ours runs, and the share of steal."""
+    before = Jiffies()
+    time.sleep(seconds)
+    after = Jiffies()
+    everything = after.all - before.all
+    steal = (after.steal - before.steal) / everything if everything else 0.0
+    return (after.processes - before.processes) / seconds, steal
 
 
 def process_seconds(pid):
@@ -126,14 +136,18 @@ def commit():
 
 def banner():
     """What has to stand beside every number."""
-    hypervisor = " hypervisor" in read("/proc/cpuinfo")
+    used, steal = used_before()
+    load = os.getloadavg()[0]
+    cpus = len(os.sched_getaffinity(0))
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": cpu_model(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "virtual": hypervisor,
+        "cpus": cpus,
+        "virtual": " hypervisor" in read("/proc/cpuinfo"),
         "kernel": platform.release(),
-        "load_before": os.getloadavg()[0],
+        "load_before": load,
+        "used_before": used,
+        "quiet": used <= MAX_FOREIGN and steal <= MAX_STEAL,
         "commit": commit(),
     }
 
@@ -142,7 +156,17 @@ def describe(facts):
     """The banner in words."""
     kind = "a virtual machine" if facts["virtual"] else "a machine"
     return (f"Measured {facts['date']} at commit {facts['commit']} on {kind} with {facts['cpus']} CPUs "
-            f"({facts['cpu']}), Linux {facts['kernel']}, load average {facts['load_before']:.2f} before.")
+            f"({facts['cpu']}), Linux {facts['kernel']}, load average {facts['load_before']:.2f} and "
+            f"{facts['used_before']:.2f} CPUs in use before.")
+
+
+def warning(facts):
+    """What to say before measuring, or nothing."""
+    if not facts["quiet"]:
+        return f"WARNING: others use {facts['used_before']:.2f} CPUs: this machine is not quiet"
+    if facts["load_before"] > MAX_LOAD_PER_CPU * facts["cpus"]:
+        return f"WARNING: the load average is {facts['load_before']:.2f}; it may be that of an earlier run"
+    return ""
 
 
 def two_cpus(target, initiator):
@@ -153,5 +177,6 @@ def two_cpus(target, initiator):
     if initiator is None:
         initiator = others[0] if others else target
     if target == initiator or not {target, initiator} <= set(allowed):
-        raise SystemExit("two CPUs are needed, one for the target and one for the load: sharing one measures the scheduler")
+        raise SystemExit("two CPUs are needed, one for the target and one for the load: "
+                         "sharing one measures the scheduler")
     return target, initiator

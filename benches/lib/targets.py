@@ -15,6 +15,8 @@ import machine
 NODE_BASE = "iqn.2016-06.io.spdk"
 BLOCK = 512
 START_SECONDS = 20
+# Commands a session may have in flight: no less than the deepest queue measured, or the window would be what is measured.
+QUEUE_DEPTH = 128
 
 
 class Unavailable(Exception):
@@ -134,12 +136,19 @@ class RpcTarget(Target):
             raise Unavailable(f"{self.name} refused {method}: {answer['error']['message']}")
         return answer["result"]
 
+    def initialise(self):
+        """Waits for a process started with --wait-for-rpc, and raises its queue depth, which is 64 otherwise."""
+        self.wait_until(lambda: self.rpc("spdk_get_version"), "no answer on the RPC socket")
+        self.rpc("iscsi_set_options", max_queue_depth=QUEUE_DEPTH)
+        self.rpc("framework_start_init")
+        self.rpc("framework_wait_init")
+
     def provision(self, luns):
         """Serves these devices as LUN 0, 1, …, without CHAP or digests."""
         self.rpc("iscsi_create_portal_group", tag=1, portals=[{"host": "127.0.0.1", "port": str(self.port)}])
         self.rpc("iscsi_create_initiator_group", tag=1, initiators=["ANY"], netmasks=["127.0.0.0/8"])
-        self.rpc("iscsi_create_target_node", name="disk1", alias_name="disk1", queue_depth=64, disable_chap=True,
-                 pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}],
+        self.rpc("iscsi_create_target_node", name="disk1", alias_name="disk1", queue_depth=QUEUE_DEPTH,
+                 disable_chap=True, pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}],
                  luns=[{"lun_id": lun, "bdev_name": bdev} for lun, bdev in enumerate(luns)])
         self.url = self.lun_url(0)
 
@@ -159,9 +168,9 @@ class Isere(RpcTarget):
     name = "isere"
 
     def start(self, *arguments):
-        command = [self.binary, "serve", "--cores", self.cpu, "--rpc-socket", self.socket, *arguments]
-        self.spawn(command)
-        self.wait_until(lambda: self.rpc("spdk_get_version"), "no answer on the RPC socket")
+        command = [self.binary, "serve", "--cores", self.cpu, "--rpc-socket", self.socket, "--wait-for-rpc"]
+        self.spawn([*command, *arguments])
+        self.initialise()
 
     def serve_disk(self, size):
         self.start()
@@ -209,13 +218,13 @@ class Spdk(RpcTarget):
         memory = ["-s", str(size // 2**20 + 1024)]
         if machine.free_huge_bytes() < size + 2**30:
             memory += ["--no-huge", "--iova-mode=va"]
-        self.spawn([self.binary, "-m", f"[{self.cpu}]", "-r", self.socket, "--no-pci", *memory])
-        self.wait_until(lambda: self.rpc("spdk_get_version"), "no answer on the RPC socket")
+        self.spawn([self.binary, "-m", f"[{self.cpu}]", "-r", self.socket, "--no-pci", "--wait-for-rpc", *memory])
+        self.initialise()
         self.malloc("Malloc0", size)
         self.provision(["Malloc0"])
 
     def version(self):
-        return self.rpc("spdk_get_version")["version"]
+        return self.rpc("spdk_get_version")["version"].removeprefix("SPDK ")
 
 
 class Tgt(Target):
@@ -246,7 +255,8 @@ class Tgt(Target):
         """LUN 1 (0 is tgt's controller): a file in memory, which goes with the process, whatever ends it."""
         file = tmpfs_file(size)
         try:
-            self.admin("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "--bstype", "rdwr", "-b", file)
+            self.admin("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "--bstype", "rdwr",
+                       "-b", file)
         finally:
             os.unlink(file)
 

@@ -40,7 +40,8 @@ stop_engine() {
 # rpc METHOD [JSON]: prints the result.
 rpc() { "$ISERE" rpc -s "$SOCKET" "$@"; }
 
-# provision PORT TARGET BDEV...: a target at $ADDRESS (127.0.0.1) for everybody who can reach it, the devices as LUN 0, 1, ….
+# provision PORT TARGET BDEV...: a target at $ADDRESS (127.0.0.1) for everybody who can reach it, the devices as
+# LUN 0, 1, ….
 provision() {
     local address=${ADDRESS:-127.0.0.1} netmask=127.0.0.0/8
     [[ $address == 127.* ]] || netmask=ANY

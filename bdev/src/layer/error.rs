@@ -260,7 +260,11 @@ impl Channel for ErrorChannel {
                 let status = hit.status(&io);
                 let _ = self.finished.push(io.done(status, self.block_size));
             }
-            ErrorType::Pending => drop(self.pending.push(io)),
+            ErrorType::Pending => {
+                // A resumption that came before is not about this one.
+                self.resume();
+                let _ = self.pending.push(io);
+            }
             ErrorType::CorruptData { offset, value } if io.op == Op::Read => {
                 return self.submit_below(io, Some((offset, value)));
             }

@@ -140,7 +140,6 @@ pub enum Ended {
 /// `Established`: the peer's first message proves the connection as well. Requests still outstanding when it ends are
 /// completed as flushed; [`QueuePair::outstanding`](crate::QueuePair::outstanding) says when that is over.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::large_enum_variant, reason = "events are rare and never stored in numbers")]
 pub enum Event {
     /// Somebody wants a connection.
     Request(Request),

@@ -26,7 +26,11 @@ impl Memory {
     pub const fn overlaps(&self, other: &Self) -> bool {
         self.len > 0
             && other.len > 0
-            && if self.addr <= other.addr { other.addr - self.addr < self.len } else { self.addr - other.addr < other.len }
+            && if self.addr <= other.addr {
+                other.addr - self.addr < self.len
+            } else {
+                self.addr - other.addr < other.len
+            }
     }
 }
 

@@ -183,13 +183,15 @@ pub(crate) fn register(ctx: &Context<'_>, pending: PendingRegistration) {
                     replace(&handle, old).await;
                 }
                 let reinstated = registered.replaces.is_some();
-                handle.with(|core| with_worker(core, |worker, core| worker.join(core, target, registered, reinstated)))
-                    .unwrap_or(Err(LoginStatus::TARGET_ERROR))
+                let joined = handle
+                    .with(|core| with_worker(core, |worker, core| worker.join(core, target, registered, reinstated)))
+                    .unwrap_or(Err(LoginStatus::TARGET_ERROR));
+                if joined.is_err() {
+                    shared.sessions.unregister(port.as_ref(), conn);
+                }
+                joined
             }
         };
-        if result.is_err() {
-            shared.sessions.unregister(port.as_ref(), conn);
-        }
         handle.with(|core| with_worker(core, |worker, core| worker.registered(core, conn, result)));
     });
 }

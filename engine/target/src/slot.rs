@@ -160,7 +160,8 @@ pub struct Slot<R> {
     pub step: u16,
     /// The response is queued.
     pub answered: bool,
-    /// Aborted by another nexus while the Control page says TAS=1: answered with TASK ABORTED (SAM-5 §5.6).
+    /// Aborted by another nexus while the Control page says TAS=1, or because its unit was removed: answered with TASK
+    /// ABORTED (SAM-5 §5.6).
     pub tell_aborted: bool,
     /// The slot stands in its connection's queue of stalled tasks.
     pub stalled: bool,

@@ -1,6 +1,6 @@
 //! What waits to be sent: control PDUs, framed when they are queued, and puts, framed as the sender has room.
 use crate::data_in::Split;
-use crate::limits::{FLUSH_CALLS, Limits};
+use crate::limits::{CONTROL_SEGMENT, FLUSH_CALLS, Limits};
 use crate::stream::{Frame, Sender, Sent, Stream};
 use iscsi::datamover::{DataStatus, Later, PutData};
 use iscsi::wire::Bhs;
@@ -59,6 +59,12 @@ impl Outbound {
     /// There is room for a PDU that is not owed to the peer.
     pub fn has_room_for_data(&self) -> bool {
         self.jobs.len() + self.limits.control_reserve < self.limits.jobs
+    }
+
+    /// There is room for the answer to one more PDU, as long as any, and for some that are owed for earlier ones.
+    pub fn has_room_for_answer(&self) -> bool {
+        self.jobs.len() + self.limits.control_reserve / 2 < self.limits.jobs
+            && self.sender.has_room_for_copy(CONTROL_SEGMENT as usize)
     }
 
     pub fn control(&mut self, bhs: &Bhs, data: &[u8]) -> Result<(), Later> {

@@ -189,7 +189,12 @@ impl Inner {
         Ok(())
     }
 
-    fn make_queue(&mut self, node: usize, target: Target, setup: &QueueSetup<'_, LoopbackNode>) -> Result<Key, Refused> {
+    fn make_queue(
+        &mut self,
+        node: usize,
+        target: Target,
+        setup: &QueueSetup<'_, LoopbackNode>,
+    ) -> Result<Key, Refused> {
         self.nodes[node].alive()?;
         self.check_depths(node, setup)?;
         if let Target::Of(request) = target {

@@ -19,8 +19,6 @@ mod post;
 mod queue;
 mod queue_pair;
 mod rng;
-#[cfg(test)]
-mod tests;
 mod window;
 
 pub use audit::{Touch, Violation, Wrong};
@@ -157,7 +155,10 @@ impl World {
         let receives: usize = inner.shared.iter().map(|(_, s)| s.ring.len()).sum();
         let lost = inner.audit.lost_windows;
         if unpolled > 0 || receives > 0 || lost > 0 {
-            let _ = writeln!(wrong, "{unpolled} completions unpolled, {receives} shared receives left, {lost} windows lost");
+            let _ = writeln!(
+                wrong,
+                "{unpolled} completions unpolled, {receives} shared receives left, {lost} windows lost"
+            );
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }

@@ -166,6 +166,26 @@ impl<D: Datamover> Full<D> {
         }
     }
 
+    /// Aborts the tasks of a unit that is removed. Their initiator did not ask for it, so each is answered, with TASK
+    /// ABORTED; trying again tells it that the unit is gone.
+    pub(crate) fn abort_removed(&mut self, dm: &mut D, ctx: &mut Context<'_>, unit: u64) {
+        for index in 0..self.slot_count() {
+            if !self.in_scope(index, Scope::Unit(unit)) {
+                continue;
+            }
+            let slot = self.slot(index);
+            match slot.phase {
+                Phase::Responded | Phase::Draining => {}
+                // Its turn has not come; then it will find no unit.
+                Phase::Held => (slot.unit, slot.local) = (None, None),
+                _ => {
+                    slot.tell_aborted = true;
+                    self.abort_task(dm, ctx, index);
+                }
+            }
+        }
+    }
+
     /// Some task in scope still moves.
     pub(crate) fn is_draining(&self, scope: Scope) -> bool {
         (0..self.slot_count()).any(|i| self.in_scope(i, scope) && self.peek(i).phase == Phase::Draining)

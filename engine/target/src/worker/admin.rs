@@ -6,7 +6,7 @@ use reactors::{Core, Nanos};
 use scsi::UnitAttention;
 
 use super::Worker;
-use crate::conn::{Close, Full, Scope, State};
+use crate::conn::{Close, Full, State};
 use crate::session::ConnId;
 use crate::stats::CoreStats;
 use crate::target::{Entrance, Published, Target};
@@ -74,7 +74,7 @@ impl Worker {
             let gone = full.units.retain(|lun, id| target.luns.iter().any(|(l, unit)| *l == lun && unit.id == id));
             let changed = !gone.is_empty() || !joined.is_empty();
             for id in gone {
-                full.abort_scope(&mut conn.dm, ctx, Scope::Unit(id));
+                full.abort_removed(&mut conn.dm, ctx, id);
             }
             for (lun, id, key) in joined {
                 full.units.add(lun, id, key);

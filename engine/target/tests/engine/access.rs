@@ -223,7 +223,7 @@ fn a_session_reaches_its_own_logical_units_only() {
     let mut peer = world.log_in(DISK);
     let list = peer.read(&[0xA0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0], 4096).good().data;
     assert_eq!(list[..4], 40u32.to_be_bytes(), "five logical units");
-    for lun in [5u16, 6, 99, 255, 256, 0x3FFF, 0x4005, 0x7FFF, 0xC101, 0xFFFF] {
+    for lun in [5u16, 6, 99, 255, 256, 0x3FFF, 0x4005, 0x7FFF, 0xFFFF] {
         let mut command = peer.read_command(&read16(0, 1), 512);
         command.lun[..2].copy_from_slice(&lun.to_be_bytes());
         let itt = peer.issue(&command, &[]);

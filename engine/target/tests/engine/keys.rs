@@ -45,7 +45,6 @@ fn malformed_text_fails_the_login() {
         refused(&world, &format!("{}=1\0", "X".repeat(key)));
     }
     refused(&world, "InitialR2T=Yes\0InitialR2T=Yes\0");
-    refused(&world, &format!("MaxBurstLength=1{}\0", "0".repeat(300)));
     assert_eq!(attempt(&world, |_| {}, &[0xFF; 512]).map(LoginStatus::class), Some(2));
 }
 

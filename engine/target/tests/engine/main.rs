@@ -6,9 +6,12 @@
 mod access;
 mod basics;
 mod changes;
+mod disclosure;
+mod integrity;
 mod keys;
 mod lengths;
 mod management;
+mod medium;
 mod numbers;
 mod phases;
 mod resources;

@@ -71,7 +71,10 @@ fn reads_wait_for_buffers() {
 #[test]
 fn writes_without_a_buffer_are_refused_or_wait_but_never_stop() {
     let world = World::on_one_core();
-    let mut peer = world.log_in_with(GATED, |options| options.max_outstanding_r2t = 4);
+    let mut peer = world.log_in_with(GATED, |options| {
+        // With digests the device does not lend its memory.
+        (options.max_outstanding_r2t, options.data_digest) = (4, initiator::Digest::Require);
+    });
     world.starve(0, 1);
     let data = pattern(8, 128 << 10);
     for round in 0..4 {

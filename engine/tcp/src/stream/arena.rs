@@ -41,6 +41,13 @@ impl Arena {
         Some(Piece { start, taken })
     }
 
+    /// Whether [`Arena::take`] of `len` bytes would succeed; an empty ring has all the room there will ever be.
+    pub fn has_room(&self, len: usize) -> bool {
+        let (to_end, free) = (self.bytes.len() - self.tail, self.bytes.len() - self.used);
+        let skip = if len <= to_end { 0 } else { to_end };
+        self.used == 0 || len.saturating_add(skip) <= free
+    }
+
     /// Gives back the `taken` bytes of the oldest piece.
     pub fn release(&mut self, taken: usize) {
         debug_assert!(taken <= self.used, "more released than taken");

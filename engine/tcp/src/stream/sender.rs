@@ -122,6 +122,12 @@ impl Sender {
         FRAMES - self.frames.len()
     }
 
+    /// Whether a PDU with `len` bytes of data can be copied now.
+    #[must_use]
+    pub fn has_room_for_copy(&self, len: usize) -> bool {
+        self.arena.has_room(len + DIGEST_LEN)
+    }
+
     /// No frame is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -60,10 +60,14 @@ impl<S: Stream> Datamover for Tcp<S> {
                 }
                 Phase::Open => {}
             }
-            if !self.held
-                && let Some(upcall) = self.parse()
-            {
-                return Some(upcall);
+            if !self.held {
+                // What is not shown needs no answer: a peer that does not read is not read from.
+                if !self.out.has_room_for_answer() {
+                    return None;
+                }
+                if let Some(upcall) = self.parse() {
+                    return Some(upcall);
+                }
             }
             if !self.closed {
                 return None;
@@ -82,7 +86,9 @@ impl<S: Stream> Datamover for Tcp<S> {
     }
 
     fn has_more(&self) -> bool {
-        let parses = self.phase == Phase::Open && (self.closed || self.more && !self.held);
+        let may_parse = !self.held && self.out.has_room_for_answer();
+        let parses = self.phase == Phase::Open
+            && (may_parse && (self.more || self.closed) || self.held && self.closed);
         parses || !self.done.is_empty() || matches!(self.phase, Phase::Over(_))
     }
 

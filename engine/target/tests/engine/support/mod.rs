@@ -11,7 +11,7 @@ pub use peer::{Peer, Sense, bare};
 pub use world::{BIG, DELAYED, DISK, DISK_4K, GATED, World};
 
 /// Longer than anything here takes, even on a machine that does other things too.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
 #[track_caller]

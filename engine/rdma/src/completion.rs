@@ -154,3 +154,30 @@ impl CompletionBatch {
         self.slots.len() - self.len
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completion(index: u16) -> Completion {
+        let tag = Tag::new(0, 0, index, 0);
+        let (opcode, status, sgl) = (Opcode::Send, Status::Success, Sgl::NONE);
+        Completion { queue: Tag::default(), tag, opcode, status, byte_len: 0, invalidated: None, sgl }
+    }
+
+    #[test]
+    fn a_batch_is_bounded_ordered_and_reusable() {
+        let mut batch = CompletionBatch::new(2);
+        for _ in 0..3 {
+            assert!(batch.is_empty() && batch.room() == 2);
+            assert!(batch.push(completion(1)).is_ok() && batch.push(completion(2)).is_ok());
+            assert_eq!((batch.push(completion(3)).unwrap_err().tag.index(), batch.len()), (3, 2));
+            let order: [u16; 2] = core::array::from_fn({
+                let mut drained = batch.drain();
+                move |_| drained.next().map_or(0, |c| c.tag.index())
+            });
+            assert_eq!(order, [1, 2]);
+        }
+        assert_eq!(CompletionBatch::new(0).push(completion(0)).unwrap_err().tag.index(), 0);
+    }
+}

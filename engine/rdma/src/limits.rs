@@ -25,8 +25,12 @@ pub const LOOPBACK_QUEUES: usize = 4_096;
 /// Completion queues, and shared receive queues, that exist at once in a loopback world.
 pub const LOOPBACK_COMPLETION_QUEUES: usize = 1_024;
 
-/// Connection events a loopback node holds for its owner; each live queue pair and request needs at most two.
-pub const LOOPBACK_EVENTS: usize = 4 * LOOPBACK_QUEUES;
+/// Connection events a loopback node holds for its owner, for each queue pair its world has room for: two of the queue
+/// pair, and as many requests. Who polls none gets no new queue pairs and no requests.
+pub const LOOPBACK_EVENTS_PER_QUEUE: usize = 4;
+
+/// Connection events a loopback node holds for its owner at the most.
+pub const LOOPBACK_EVENTS: usize = LOOPBACK_EVENTS_PER_QUEUE * LOOPBACK_QUEUES;
 
 /// Addresses a loopback node listens on at once.
 pub const LOOPBACK_LISTENERS: usize = 64;

@@ -168,3 +168,26 @@ impl Sgl {
         self.take().map(|sge| sge.buf)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_never_wrap() {
+        let memory = Memory { addr: 100, len: 10 };
+        assert!(memory.contains(100, 10) && memory.contains(109, 1) && memory.contains(110, 0));
+        assert!(!memory.contains(99, 1) && !memory.contains(109, 2) && !memory.contains(111, 0));
+        assert!(!memory.contains(105, usize::MAX) && !memory.contains(usize::MAX, 2));
+        let at = |addr, len| Memory { addr, len };
+        assert!(memory.overlaps(&at(109, 1)) && memory.overlaps(&at(0, 101)) && memory.overlaps(&at(0, usize::MAX)));
+        assert!(!memory.overlaps(&at(110, 5)) && !memory.overlaps(&at(0, 100)) && !memory.overlaps(&at(105, 0)));
+        assert!(!memory.overlaps(&at(usize::MAX, 1)));
+    }
+
+    #[test]
+    fn an_empty_list_is_empty() {
+        let mut sgl = Sgl::default();
+        assert!(sgl.is_empty() && sgl.count() == 0 && sgl.take().is_none() && sgl.take_buf().is_none());
+    }
+}

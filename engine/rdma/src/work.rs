@@ -20,7 +20,8 @@ pub enum Op {
         /// Where.
         to: Remote,
     },
-    /// RDMA Read from the peer's memory into the local bytes.
+    /// RDMA Read from the peer's memory into the local bytes. The buffer keeps its length: what of it is meaningful
+    /// afterwards is for its owner to declare.
     Read {
         /// Whence.
         from: Remote,

@@ -59,6 +59,38 @@ fn every_status_can_be_had() {
 }
 
 #[test]
+fn reads_beyond_the_ird_are_refused_while_it_is_in_use() {
+    let depth = |ird, ord| rdma::ReadDepth { ird, ord };
+    let shape = Shape { depth: [depth(0, 8), depth(2, 0)], ..Shape::default() };
+    let mut refused = 0;
+    for seed in 0..20 {
+        let mut link = Link::<InfiniBand>::connected_with(Options { seed, overruns_depth: true }, shape);
+        let window = link.window(Side::Client, 0, 100, 1, Access::RemoteRead);
+        let receive = link.receive(Side::Server, 0);
+        link.say(Side::Client, 0, b"here");
+        link.bytes(Side::Server, receive);
+        let reads = [(); 4].map(|()| {
+            let sink = link.plain(Side::Server, 100, 0);
+            link.post(Side::Server, 0, Op::Read { from: window }, Sgl::one(Sge::filled(sink)), true)
+        });
+        rdma::QueuePair::ring(link.queue(Side::Server, 0));
+        let done = reads.map(|read| {
+            let completion = link.completion(Side::Server, read);
+            let status = completion.status;
+            link.give(Side::Server, completion);
+            status
+        });
+        assert!(done[0].is_ok() && done[1].is_ok(), "two are allowed: {done:?}");
+        refused += u32::from(done.contains(&Status::RemoteInvalidRequest));
+        rdma::QueuePair::to_error(link.queue(Side::Client, 0));
+        link.drained(Side::Client, 0);
+        link.reclaim(Side::Client, 0, window.stag);
+        link.finish();
+    }
+    assert!(refused > 0);
+}
+
+#[test]
 fn a_held_request_delays_its_queue_pair_alone() {
     let mut link = seeded(3);
     link.connect();

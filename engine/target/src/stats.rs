@@ -33,6 +33,14 @@ pub struct CoreStats {
     pub device_waits: u64,
     /// Times a task waited for room in a transmit queue.
     pub transmit_waits: u64,
+    /// Calls to receive, and to send.
+    pub receive_calls: u64,
+    /// See `receive_calls`.
+    pub send_calls: u64,
+    /// Payload bytes the kernel wrote straight to where they belong, or took from where they lay.
+    pub bytes_direct: u64,
+    /// Payload bytes copied once by the datamover.
+    pub bytes_copied: u64,
     /// Connections accepted on this core.
     pub accepted: u64,
     /// Logins that reached full-feature phase.
@@ -102,6 +110,14 @@ impl Latency {
 }
 
 impl CoreStats {
+    /// Adds what a connection's transport counted.
+    pub fn add_transport(&mut self, transport: &iscsi_tcp::Stats) {
+        self.receive_calls += transport.received.calls;
+        self.send_calls += transport.sent.calls;
+        self.bytes_direct += transport.received.direct + transport.sent.direct;
+        self.bytes_copied += transport.received.copied + transport.sent.copied;
+    }
+
     /// A task that began at `began` was answered.
     pub fn task_ended(&mut self, reads: Option<bool>, good: bool, began: u64) {
         let counter = match (good, reads) {

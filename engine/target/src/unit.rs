@@ -70,12 +70,14 @@ pub struct LocalUnit {
 #[expect(missing_debug_implementations, reason = "a channel has none")]
 pub struct LocalUnits {
     units: Slab<LocalUnit>,
+    /// Places in use, so that a turn looks at these only.
+    open: Vec<u32>,
     inflight: usize,
 }
 
 impl Default for LocalUnits {
     fn default() -> Self {
-        Self { units: Slab::new(UNITS_PER_CORE), inflight: 0 }
+        Self { units: Slab::new(UNITS_PER_CORE), open: Vec::with_capacity(UNITS_PER_CORE), inflight: 0 }
     }
 }
 
@@ -99,11 +101,13 @@ impl LocalUnits {
             submitted: false,
             users: 1,
         };
-        self.units.insert(local).map_err(|_| OpenError::System {
+        let key = self.units.insert(local).map_err(|_| OpenError::System {
             name: unit.bdev.name().to_owned(),
             what: "enter the core's table of logical units",
             error: std::io::Error::other("limits::UNITS_PER_CORE reached"),
-        })
+        })?;
+        self.open.push(key.index);
+        Ok(key)
     }
 
     /// Ends a session's use; the last one closes the channel. Nothing of the session may be in flight.
@@ -113,6 +117,7 @@ impl LocalUnits {
             if local.users == 0 {
                 debug_assert_eq!(local.inflight, 0);
                 self.units.remove(key);
+                self.open.retain(|index| *index != key.index);
             }
         }
     }
@@ -171,7 +176,8 @@ impl LocalUnits {
         if self.inflight == 0 {
             return;
         }
-        for (_, local) in self.units.iter_mut() {
+        for index in &self.open {
+            let Some((_, local)) = self.units.at(*index) else { continue };
             if core::mem::take(&mut local.submitted) {
                 local.channel.kick();
             }
@@ -193,6 +199,9 @@ impl LocalUnits {
 
     /// Arms every busy device's wake descriptor; `false` when one can only be polled.
     pub fn arm(&mut self, fds: &mut Vec<std::os::fd::RawFd>) -> bool {
+        if self.inflight == 0 {
+            return true;
+        }
         let mut all = true;
         for (_, local) in self.units.iter_mut().filter(|(_, l)| l.inflight > 0) {
             match local.channel.wake_fd() {

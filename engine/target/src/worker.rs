@@ -64,7 +64,8 @@ pub struct Worker {
     stats: CoreStats,
     clock: Clock,
     scratch: Box<[u8]>,
-    done: DoneBatch,
+    /// Completions being stepped; out of its place only meanwhile.
+    done: Option<Box<DoneBatch>>,
     wake_fds: Vec<RawFd>,
     next_tick: Nanos,
     draining: bool,
@@ -105,7 +106,7 @@ impl Worker {
             stats: CoreStats::default(),
             clock: Clock::new(),
             scratch: vec![0; scsi::limits::REPLY].into(),
-            done: DoneBatch::default(),
+            done: Some(Box::default()),
             wake_fds: Vec::new(),
             next_tick: Nanos::ZERO,
             draining: false,
@@ -210,7 +211,10 @@ impl Worker {
     fn turn_devices(&mut self, now: Nanos, pools: &mut Pools) -> bool {
         let mut busy = false;
         for _ in 0..DEVICE_ROUNDS {
-            let mut done = core::mem::take(&mut self.done);
+            if self.units.inflight() == 0 {
+                break;
+            }
+            let Some(mut done) = self.done.take() else { break };
             self.units.turn(&mut done);
             let any = !done.is_empty();
             for item in done.drain() {
@@ -218,7 +222,7 @@ impl Worker {
                 self.step(index, now, pools, |conn, ctx| conn.io_done(ctx, item));
                 self.touch(index);
             }
-            self.done = done;
+            self.done = Some(done);
             busy |= any;
             if !any {
                 break;
@@ -259,6 +263,7 @@ impl Worker {
     fn forget(&mut self, key: Key) {
         let Some(mut entry) = self.conns.remove(key) else { return };
         self.epoll.remove(entry.conn.dm.as_raw_fd());
+        self.stats.add_transport(&entry.conn.dm.stats());
         self.shared.unplace(self.handle.id());
         self.leave_session(&mut entry.conn);
     }

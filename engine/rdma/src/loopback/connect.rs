@@ -100,8 +100,10 @@ impl Inner {
         let Some(node) = self.nodes.iter().position(|n| !n.removed && n.config.addr == to.ip()) else {
             return self.refuse(key, RejectReason::Unreachable, PrivateData::EMPTY);
         };
+        // An owner who does not poll is asked nothing more.
+        let asleep = self.nodes[node].events.len() >= 2 * self.queues.capacity();
         let listener = self.nodes[node].listeners.iter_mut().find(|l| l.at == to && l.waiting < l.backlog);
-        let Some(listener) = listener else {
+        let Some(listener) = listener.filter(|_| !asleep) else {
             return self.refuse(key, RejectReason::NoListener, PrivateData::EMPTY);
         };
         listener.waiting += 1;

@@ -9,7 +9,10 @@ use crate::attributes::Attributes;
 use crate::completion::CompletionBatch;
 use crate::connection::{Event, PrivateData, ReadDepth, RejectReason, RequestId};
 use crate::counters::Counters;
-use crate::limits::{LOOPBACK_LISTENERS, MAX_COMPLETIONS, MAX_QUEUE_DEPTH};
+use crate::limits::{
+    LOOPBACK_EVENTS, LOOPBACK_EVENTS_PER_QUEUE as EVENTS_PER_QUEUE, LOOPBACK_LISTENERS, MAX_COMPLETIONS,
+    MAX_QUEUE_DEPTH,
+};
 use crate::memory::Memory;
 use crate::provider::{CompletionQueue, Peer, Provider, QueueSetup, ReceiveQueue};
 use crate::work::{ReceiveRequest, Refusal, Refused, Why};
@@ -207,7 +210,9 @@ impl Inner {
         }
         let limit = self.queues.capacity();
         let full = Refused::Limit { what: "queue pairs", limit };
-        if self.queues.len() == limit {
+        // A queue pair brings two events at most, and there must be room for them.
+        let unheard = self.nodes[node].events.len() + 2 * (self.queues.len() + 1);
+        if self.queues.len() == limit || unheard > LOOPBACK_EVENTS.min(EVENTS_PER_QUEUE * limit) {
             return Err(full);
         }
         self.promise(completions, u32::from(setup.send_depth) + u32::from(setup.receive_depth))?;

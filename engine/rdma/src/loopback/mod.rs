@@ -28,7 +28,8 @@ pub use fault::{Fault, What, When};
 pub use queue_pair::LoopbackQueue;
 
 use crate::limits::{
-    LOOPBACK_COMPLETION_QUEUES, LOOPBACK_EVENTS, LOOPBACK_FAULTS, LOOPBACK_LISTENERS, LOOPBACK_QUEUES, LOOPBACK_REGIONS,
+    LOOPBACK_COMPLETION_QUEUES, LOOPBACK_EVENTS_PER_QUEUE, LOOPBACK_FAULTS, LOOPBACK_LISTENERS, LOOPBACK_QUEUES,
+    LOOPBACK_REGIONS,
 };
 use crate::memory::Stag;
 use crate::work::Refused;
@@ -73,7 +74,7 @@ impl World {
     #[must_use]
     pub fn node(&self, config: NodeConfig) -> LoopbackNode {
         let mut inner = self.0.borrow_mut();
-        let events = (4 * inner.queues.capacity()).min(LOOPBACK_EVENTS);
+        let events = LOOPBACK_EVENTS_PER_QUEUE * inner.queues.capacity();
         inner.nodes.push(Node {
             config,
             memory: Vec::with_capacity(LOOPBACK_REGIONS),

@@ -2,8 +2,8 @@
 
 use iscsi::connection::Admission;
 use iscsi::datamover::{Arrival, Control, DataStatus, Datamover, GetData, TaskName};
-use primitives::Tag;
 use iscsi::wire::{RESERVED_TAG, ScsiCommand, reject_reason};
+use primitives::Tag;
 use scsi::{Direction, Lun, Outcome, Plan, Status};
 
 use super::full::{Close, Full};

@@ -148,7 +148,9 @@ impl Worker {
 
     /// This core's counters.
     pub fn stats(&self) -> CoreStats {
-        self.stats
+        let mut stats = self.stats;
+        self.conns.iter().for_each(|(_, entry)| stats.add_transport(&entry.conn.dm.stats()));
+        stats
     }
 
     /// Names of the block devices with a channel open here.

@@ -45,7 +45,8 @@ fn guest(mut world: World, f: impl FnOnce(&mut World)) {
     assert_eq!((world.service.session_count(), world.outstanding_buffers()), (0, 0));
     // The stranger of the usual check has no secret: one who has it stands in.
     let url = world.url(DISK);
-    let mut client = initiator::Client::connect(&url, &Options { chap: chap("user", SECRET), ..world.options() }).unwrap();
+    let mut client =
+        initiator::Client::connect(&url, &Options { chap: chap("user", SECRET), ..world.options() }).unwrap();
     let data = pattern(1, 8192);
     client.write(0, &data).unwrap();
     assert!(client.read(0, 16).unwrap() == data);
@@ -79,7 +80,14 @@ fn authentication_cannot_be_avoided() {
         }
         let who = format!("InitiatorName={ADMIN}\0TargetName={}\0", ROOMS[0]);
         // Straight to the operational stage, out of the security stage without it, and AuthMethod=None.
-        for (csg, nsg, keys) in [(1, 3, ""), (1, 3, "AuthMethod=None\0"), (0, 1, ""), (0, 3, ""), (0, 3, "AuthMethod=None\0"), (0, 1, "AuthMethod=KRB5\0")] {
+        for (csg, nsg, keys) in [
+            (1, 3, ""),
+            (1, 3, "AuthMethod=None\0"),
+            (0, 1, ""),
+            (0, 3, ""),
+            (0, 3, "AuthMethod=None\0"),
+            (0, 1, "AuthMethod=KRB5\0"),
+        ] {
             let mut peer = world.connect();
             let request = LoginRequest { transit: true, csg, nsg, isid: [0x80; 6], itt: 1, ..LoginRequest::default() };
             peer.send(&request.encode(), (who.clone() + keys).as_bytes()).unwrap();
@@ -112,7 +120,8 @@ fn a_proof_of_the_target_may_be_required() {
         try_login(&world, Some(ROOMS[0]), |options| options.chap = chap("user", SECRET)),
         Err(LoginStatus::AUTHENTICATION_FAILURE)
     );
-    let both = |options: &mut Options| (options.chap, options.mutual_chap) = (chap("user", SECRET), chap("target", PROOF));
+    let both =
+        |options: &mut Options| (options.chap, options.mutual_chap) = (chap("user", SECRET), chap("target", PROOF));
     assert_eq!(try_login(&world, Some(ROOMS[0]), both), Ok(()));
     world.await_connections(0);
     world.over = true;
@@ -190,8 +199,11 @@ fn a_reflected_challenge_is_refused() {
         let mut peer = world.connect();
         let (request, text) = challenged(world, &mut peer);
         let (id, challenge) = (value(&text, "CHAP_I"), value(&text, "CHAP_C"));
-        let bytes: Vec<u8> =
-            challenge[2..].as_bytes().chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap()).collect();
+        let bytes: Vec<u8> = challenge[2..]
+            .as_bytes()
+            .chunks(2)
+            .map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap())
+            .collect();
         let response = Algorithm::Md5.response(id.parse().unwrap(), SECRET.as_bytes(), &bytes);
         let response: String = response.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let request = LoginRequest { transit: true, nsg: 1, ..request };

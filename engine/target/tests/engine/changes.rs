@@ -26,7 +26,8 @@ fn a_unit_is_removed_under_its_commands() {
             assert_ne!(pdu.bhs.0[3], 0);
             pdu.bhs.itt()
         });
-        (waiting.sort_unstable(), ended.sort_unstable());
+        waiting.sort_unstable();
+        ended.sort_unstable();
         assert_eq!(waiting, ended);
         peer.no_data(&[0; 6]).fails_with(5, 0x25, 0);
         // The others say that the list has changed.
@@ -103,7 +104,8 @@ fn every_nexus_hears_of_a_new_size() {
 fn what_the_device_says_is_what_the_initiator_hears() {
     let world = World::on_one_core();
     let mut peer = world.log_in(GATED);
-    let fail = |op, range| world.gate.inject(Injection { op: Some(op), error: ErrorType::Failure, count: 1, range }).unwrap();
+    let fail =
+        |op, range| world.gate.inject(Injection { op: Some(op), error: ErrorType::Failure, count: 1, range }).unwrap();
     fail(Op::Read, Some((103, 103)));
     let answer = peer.read(&read16(100, 8), 4096);
     answer.fails_with(3, 0x11, 0);

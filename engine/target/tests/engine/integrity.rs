@@ -10,6 +10,9 @@ use initiator::{Arena, Client, Digest, Options, Session};
 /// The longest command, in bytes.
 const LONGEST: usize = 4 << 20;
 
+/// A command in flight: first block, blocks, and the data if it writes.
+type Flight = (usize, usize, Option<Vec<u8>>);
+
 /// A part of a disk that one session has for itself, and what must be in it.
 struct Load {
     session: Session,
@@ -20,8 +23,8 @@ struct Load {
     model: Vec<u8>,
     /// Blocks that a command in flight uses, so that its outcome is certain.
     busy: Vec<bool>,
-    /// What is in flight, by `user`: first block, blocks, and the data if it writes.
-    flying: Vec<Option<(usize, usize, Option<Vec<u8>>)>>,
+    /// What is in flight, by `user`.
+    flying: Vec<Option<Flight>>,
     dice: Dice,
     seed: u64,
 }
@@ -110,7 +113,9 @@ impl Load {
         let buf = buf.unwrap();
         match written {
             Some(bytes) => self.model[range].copy_from_slice(&bytes),
-            None => assert!(buf.filled() == &self.model[range], "seed {}: block {at} is not what was written", self.seed),
+            None => {
+                assert!(buf.filled() == &self.model[range], "seed {}: block {at} is not what was written", self.seed)
+            }
         }
         self.arena.give(buf);
         self.busy[at..at + blocks].fill(false);

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::support::*;
 use initiator::raw::Received;
-use iscsi::wire::{LoginRequest, LoginResponse, LoginStatus, Opcode, RESERVED_TAG, TextRequest, TextResponse, reject_reason};
+use iscsi::wire::{
+    LoginRequest, LoginResponse, LoginStatus, Opcode, RESERVED_TAG, TextRequest, TextResponse, reject_reason,
+};
 
 /// Sends a Login Request with `text` on a fresh connection; the status, or `None` if the connection just ends.
 fn attempt(world: &World, change: impl FnOnce(&mut LoginRequest), text: &[u8]) -> Option<LoginStatus> {
     let mut peer = world.connect();
-    let mut request = LoginRequest { transit: true, csg: 1, nsg: 3, isid: [0x80; 6], itt: 1, ..LoginRequest::default() };
+    let mut request =
+        LoginRequest { transit: true, csg: 1, nsg: 3, isid: [0x80; 6], itt: 1, ..LoginRequest::default() };
     change(&mut request);
     peer.send(&request.encode(), text).unwrap();
     match peer.hear_within(PATIENCE) {
@@ -51,8 +54,12 @@ fn malformed_text_fails_the_login() {
 #[test]
 fn strange_values_are_answered_and_nothing_breaks() {
     let world = World::on_one_core();
-    for value in ["", "0", "-1", "0x", "0x10000000000000000", "18446744073709551616", "Maybe", "1~2", "9~1", "%n%s", "1e3"] {
-        for key in ["MaxRecvDataSegmentLength", "MaxBurstLength", "HeaderDigest", "InitialR2T", "IFMarkInt", "MaxConnections"] {
+    for value in
+        ["", "0", "-1", "0x", "0x10000000000000000", "18446744073709551616", "Maybe", "1~2", "9~1", "%n%s", "1e3"]
+    {
+        for key in
+            ["MaxRecvDataSegmentLength", "MaxBurstLength", "HeaderDigest", "InitialR2T", "IFMarkInt", "MaxConnections"]
+        {
             // Refused, or answered Reject with the login going on; either way it is an answer.
             assert!(attempt(&world, |_| {}, format!("{}{key}={value}\0", who_and_where()).as_bytes()).is_some());
         }
@@ -118,7 +125,8 @@ fn header_fields_that_contradict_end_the_login() {
 fn identifiers_stay_the_same_through_a_login() {
     let world = World::on_one_core();
     type Change = fn(&mut LoginRequest);
-    let changes: [Change; 5] = [|r| r.itt = 2, |r| r.cid = 2, |r| r.isid = [0x80, 1, 1, 1, 1, 1], |r| r.tsih = 2, |r| r.csg = 0];
+    let changes: [Change; 5] =
+        [|r| r.itt = 2, |r| r.cid = 2, |r| r.isid = [0x80, 1, 1, 1, 1, 1], |r| r.tsih = 2, |r| r.csg = 0];
     for change in changes {
         let mut peer = world.connect();
         let mut request = LoginRequest { csg: 1, isid: [0x80; 6], itt: 1, ..LoginRequest::default() };
@@ -137,8 +145,13 @@ fn a_login_that_goes_on_for_ever_is_ended() {
     let world = World::on_one_core();
     for text in [&b"X=1"[..], b""] {
         let mut peer = world.connect();
-        let request = LoginRequest { csg: 1, cont: !text.is_empty(), isid: [0x80; 6], itt: 1, ..LoginRequest::default() };
-        peer.send(&request.encode(), if text.is_empty() { b"InitiatorName=iqn.2025-01.a:b\0SessionType=Discovery\0" } else { text }).unwrap();
+        let request =
+            LoginRequest { csg: 1, cont: !text.is_empty(), isid: [0x80; 6], itt: 1, ..LoginRequest::default() };
+        peer.send(
+            &request.encode(),
+            if text.is_empty() { b"InitiatorName=iqn.2025-01.a:b\0SessionType=Discovery\0" } else { text },
+        )
+        .unwrap();
         let mut rounds = 0;
         while let Received::Pdu(pdu) = peer.hear_within(PATIENCE) {
             rounds += 1;

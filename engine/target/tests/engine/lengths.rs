@@ -175,7 +175,9 @@ fn a_read_s_residual_tells_both_ways() {
     let mut peer = world.log_in(DISK);
     let medium = pattern(9, 8192);
     peer.write(&write16(0, 16), &medium).good();
-    for (blocks, edtl) in [(0, 0), (0, 512), (1, 0), (1, 1), (1, 511), (1, 513), (2, 512), (16, 4097), (16, 8191), (8, 100_000)] {
+    for (blocks, edtl) in
+        [(0, 0), (0, 512), (1, 0), (1, 1), (1, 511), (1, 513), (2, 512), (16, 4097), (16, 8191), (8, 100_000)]
+    {
         let answer = peer.read(&read16(0, blocks), edtl).good();
         let expected = blocks as usize * 512;
         assert!(answer.data == medium[..expected.min(edtl)], "{blocks} blocks into {edtl} bytes");
@@ -188,7 +190,9 @@ fn a_write_s_residual_tells_both_ways() {
     let world = World::on_one_core();
     for immediate in [false, true] {
         let mut peer = world.log_in(DISK);
-        for (blocks, edtl) in [(0u32, 0usize), (0, 512), (1, 0), (1, 1), (1, 513), (2, 512), (2, 1023), (8, 5000), (1, 20_000)] {
+        for (blocks, edtl) in
+            [(0u32, 0usize), (0, 512), (1, 0), (1, 1), (1, 513), (2, 512), (2, 1023), (8, 5000), (1, 20_000)]
+        {
             let data = pattern(u64::from(blocks) + edtl as u64, edtl);
             peer.write(&write16(64, 16), &[0; 8192]).good();
             let answer = if immediate {

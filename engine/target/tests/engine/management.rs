@@ -10,7 +10,8 @@ const NO_TASK: u8 = tmf_response::TASK_DOES_NOT_EXIST;
 /// Aborts what `begin` began, by each function that reaches it, and sees that it is gone without an answer.
 fn aborted(begin: impl Fn(&World, &mut Peer) -> u32) {
     let world = World::on_one_core();
-    for how in [function::ABORT_TASK, function::ABORT_TASK_SET, function::CLEAR_TASK_SET, function::LOGICAL_UNIT_RESET] {
+    for how in [function::ABORT_TASK, function::ABORT_TASK_SET, function::CLEAR_TASK_SET, function::LOGICAL_UNIT_RESET]
+    {
         let mut peer = world.log_in(GATED);
         let itt = begin(&world, &mut peer);
         assert_eq!(peer.manage(how, GATED, itt), COMPLETE, "function {how}");
@@ -265,7 +266,8 @@ fn resets_from_two_sides_meet() {
     let (mut a, mut b) = (world.log_in(DISK), world.log_in(DISK));
     for _ in 0..20 {
         a.begin_read(&read16(0, 8), 4096);
-        let (x, y) = (a.request(function::LOGICAL_UNIT_RESET, DISK, 0), b.request(function::LOGICAL_UNIT_RESET, DISK, 0));
+        let (x, y) =
+            (a.request(function::LOGICAL_UNIT_RESET, DISK, 0), b.request(function::LOGICAL_UNIT_RESET, DISK, 0));
         for (peer, itt) in [(&mut a, x), (&mut b, y)] {
             while peer.hear().bhs.itt() != itt {}
         }

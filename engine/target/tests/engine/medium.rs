@@ -38,7 +38,11 @@ fn step(peer: &mut Peer, model: &mut Model, dice: &mut Dice, seed: u64) {
             let one = if zero { vec![0; model.block] } else { data[..model.block].to_vec() };
             let mut cdb = lba_cdb(0x93, lba, blocks);
             cdb[1] = how;
-            if how == 0x01 { peer.no_data(&cdb).good() } else { peer.write(&cdb, &one).good() };
+            if how == 0x01 {
+                peer.no_data(&cdb).good()
+            } else {
+                peer.write(&cdb, &one).good()
+            };
             model.range(lba, blocks).chunks_mut(one.len()).for_each(|block| block.copy_from_slice(&one));
         }
         5 => {

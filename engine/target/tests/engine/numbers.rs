@@ -200,7 +200,8 @@ fn immediate_commands_are_limited_and_the_rest_rejected() {
     peer.no_data(&TEST_UNIT_READY).good();
     world.gate.resume_pending();
     let mut ended = next_answers(&mut peer, 16);
-    (waiting.sort_unstable(), ended.sort_unstable());
+    waiting.sort_unstable();
+    ended.sort_unstable();
     assert_eq!(waiting, ended);
     let again = immediate(&mut peer);
     peer.finish(again, &[]).good();

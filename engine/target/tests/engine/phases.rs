@@ -169,12 +169,19 @@ fn a_logout_must_name_what_it_ends() {
     let mut peer = world.log_in(DISK);
     // Another connection, and recovery, which there is none of at ErrorRecoveryLevel 0.
     for (reason, response) in [(1, 1), (2, 2)] {
-        let logout =
-            LogoutRequest { immediate: true, reason, itt: 5, cid: 999, cmd_sn: peer.cmd_sn, ..LogoutRequest::default() };
+        let logout = LogoutRequest {
+            immediate: true,
+            reason,
+            itt: 5,
+            cid: 999,
+            cmd_sn: peer.cmd_sn,
+            ..LogoutRequest::default()
+        };
         peer.send(&logout.encode(), &[]).unwrap();
         assert_eq!(peer.hear_a(Opcode::LOGOUT_RESPONSE).bhs.0[2], response);
     }
-    let nonsense = LogoutRequest { immediate: true, reason: 77, itt: 5, cmd_sn: peer.cmd_sn, ..LogoutRequest::default() };
+    let nonsense =
+        LogoutRequest { immediate: true, reason: 77, itt: 5, cmd_sn: peer.cmd_sn, ..LogoutRequest::default() };
     peer.send(&nonsense.encode(), &[]).unwrap();
     assert_eq!(peer.hear_reject(), reject_reason::INVALID_PDU_FIELD);
     peer.hears_only_a_ping();

@@ -50,9 +50,13 @@ fn reads_wait_for_buffers() {
     world.hold(Op::Read, 1);
     let itts: Vec<Vec<u32>> = peers
         .iter_mut()
-        .map(|peer| (0..8).map(|n| peer.begin_read(&read16(n * 8, 8), if n % 2 == 0 { 4096 } else { 32 << 10 })).collect())
+        .map(|peer| {
+            (0..8).map(|n| peer.begin_read(&read16(n * 8, 8), if n % 2 == 0 { 4096 } else { 32 << 10 })).collect()
+        })
         .collect();
-    peers.iter_mut().for_each(|peer| drop(peer.send_ping(&[])));
+    for peer in &mut peers {
+        peer.send_ping(&[]);
+    }
     std::thread::sleep(Duration::from_millis(5));
     world.gate.resume_pending();
     for (peer, itts) in peers.iter_mut().zip(itts) {
@@ -177,7 +181,7 @@ fn a_flood_of_pings_without_reading_stops_by_itself() {
     // Until neither side takes any more; what goes in is bounded by the buffers of the two sockets and the engine's.
     let mut quiet = 0;
     while quiet < 50 && sent < 256 << 20 {
-        match std::io::Write::write(&mut &*flooder.stream(), &bytes[sent % bytes.len()..]) {
+        match std::io::Write::write(&mut flooder.stream(), &bytes[sent % bytes.len()..]) {
             Ok(n) => (sent, quiet) = (sent + n, 0),
             Err(_) => {
                 quiet += 1;
@@ -190,7 +194,7 @@ fn a_flood_of_pings_without_reading_stops_by_itself() {
     // Once it reads again everything is there.
     flooder.stream().set_nonblocking(false).unwrap();
     let mut first = [0; 8240];
-    (&mut &*flooder.stream()).read_exact(&mut first).unwrap();
+    (&mut flooder.stream()).read_exact(&mut first).unwrap();
     assert_eq!(first[0], 0x20);
 }
 
@@ -201,8 +205,14 @@ fn a_flood_of_text_is_answered_in_full() {
     let mut bytes = Vec::new();
     let count = 100;
     for n in 0..count {
-        let request = TextRequest { immediate: true, final_bit: true, itt: n, ttt: RESERVED_TAG, ..TextRequest::default() };
-        bytes.extend(encode(&request.encode().with_data_segment_length(16), &[], b"SendTargets=All\0", Digests::default()));
+        let request =
+            TextRequest { immediate: true, final_bit: true, itt: n, ttt: RESERVED_TAG, ..TextRequest::default() };
+        bytes.extend(encode(
+            &request.encode().with_data_segment_length(16),
+            &[],
+            b"SendTargets=All\0",
+            Digests::default(),
+        ));
     }
     peer.send_bytes(&bytes).unwrap();
     for n in 0..count {
@@ -252,7 +262,8 @@ fn as_many_commands_as_the_window_takes_run_at_once() {
     assert_eq!(world.tasks(), 64);
     world.gate.resume_pending();
     let mut ended: Vec<_> = (0..64).map(|_| peer.hear_a(Opcode::DATA_IN).bhs.itt()).collect();
-    (itts.sort_unstable(), ended.sort_unstable());
+    itts.sort_unstable();
+    ended.sort_unstable();
     assert_eq!(itts, ended);
     peer.hears_only_a_ping();
 }

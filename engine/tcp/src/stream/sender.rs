@@ -2,6 +2,7 @@
 //!
 //! A [`Frame`] holds its header and digests; its data is either copied into a ring of this sender or gathered from
 //! where it lies. What the kernel did not take is resumed at exactly the next byte.
+use std::mem::MaybeUninit;
 use super::arena::{Arena, Piece};
 use super::{Digests, Stream};
 use crate::digest::{self, Crc32c, DIGEST_LEN};
@@ -213,14 +214,20 @@ impl Sender {
     /// # Errors
     /// The errno; the stream is of no more use.
     pub fn send<S: Stream>(&mut self, stream: &mut S, mut through: impl FnMut(u32)) -> Result<Sent, i32> {
-        let mut iov = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; IOVECS];
+        if self.frames.is_empty() {
+            return Ok(Sent::All);
+        }
+        // Not zeroed: that would cost more than filling in the few that are used.
+        let mut iov = [const { MaybeUninit::uninit() }; IOVECS];
         let (count, total) = self.gather_iovecs(&mut iov);
         let mut n = 0;
         if total > 0 {
             self.counts.calls += 1;
+            // SAFETY: `gather_iovecs` has written the first `count`.
+            let iov = unsafe { std::slice::from_raw_parts(iov.as_ptr().cast::<libc::iovec>(), count) };
             // SAFETY: heads and tails lie in `frames` and copies in `arena`, neither of which is touched during the
             // call; gathered memory is valid by the contract of `gather`.
-            n = match unsafe { stream.writev(&iov[..count]) } {
+            n = match unsafe { stream.writev(iov) } {
                 Ok(n) => n,
                 Err(libc::EAGAIN) => return Ok(Sent::Blocked),
                 Err(errno) => return Err(errno),
@@ -265,7 +272,8 @@ impl Sender {
         }
     }
 
-    fn gather_iovecs(&self, iov: &mut [libc::iovec; IOVECS]) -> (usize, usize) {
+    /// Fills in iovecs for all that is queued; returns how many, and their bytes.
+    fn gather_iovecs(&self, iov: &mut [MaybeUninit<libc::iovec>; IOVECS]) -> (usize, usize) {
         let (mut count, mut total, mut skip) = (0, 0, self.taken);
         for frame in &self.frames {
             let payload = match frame.payload {
@@ -282,7 +290,7 @@ impl Sender {
                 skip -= done;
                 if done < len {
                     let iov_base = from.wrapping_add(done).cast_mut().cast();
-                    iov[count] = libc::iovec { iov_base, iov_len: len - done };
+                    iov[count].write(libc::iovec { iov_base, iov_len: len - done });
                     count += 1;
                     total += len - done;
                 }

@@ -87,8 +87,7 @@ impl<S: Stream> Datamover for Tcp<S> {
 
     fn has_more(&self) -> bool {
         let may_parse = !self.held && self.out.has_room_for_answer();
-        let parses = self.phase == Phase::Open
-            && (may_parse && (self.more || self.closed) || self.held && self.closed);
+        let parses = self.phase == Phase::Open && (may_parse && (self.more || self.closed) || self.held && self.closed);
         parses || !self.done.is_empty() || matches!(self.phase, Phase::Over(_))
     }
 

@@ -22,8 +22,8 @@ fn rejected<H: Harness>(link: &mut Link<H>, n: usize) -> (RejectReason, PrivateD
 }
 
 pub fn negotiates_depth_and_carries_private_data<H: Harness>() {
-    let mut shape = Shape::default();
-    shape.depth = [ReadDepth { ird: 1, ord: 9 }, ReadDepth { ird: 3, ord: 7 }];
+    let depth = [ReadDepth { ird: 1, ord: 9 }, ReadDepth { ird: 3, ord: 7 }];
+    let shape = Shape { depth, ..Shape::default() };
     let mut link = Link::<H>::listening(Options::default(), shape, 8);
     let client = link.prepare(Side::Client, Peer::At(link.listening));
     link.start(Side::Client, client, &[0x80, 0, 0, 1]).unwrap();
@@ -181,6 +181,25 @@ pub fn a_queue_starts_once<H: Harness>() {
     let mut link = Link::<H>::connected();
     for side in Side::BOTH {
         assert_eq!(link.start(side, 0, &[]), Err(Refused::State));
+    }
+    link.finish();
+}
+
+/// Nothing of a connection stays behind: completion queues and tables hold far fewer than come and go here.
+pub fn ends_make_room_for_others<H: Harness>() {
+    let mut link = listening::<H>(8);
+    for n in 0..60 {
+        link.connect_again();
+        let side = if n % 2 == 0 { Side::Server } else { Side::Client };
+        for side in [side, side.other()] {
+            link.queue(side, n).to_error();
+            link.drained(side, n);
+        }
+        for side in Side::BOTH {
+            link.disconnected(side, n);
+            link.queues[side as usize][n] = None;
+        }
+        link.turns(10);
     }
     link.finish();
 }

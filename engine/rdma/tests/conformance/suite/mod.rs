@@ -89,7 +89,7 @@ macro_rules! conformance {
                     negotiates_depth_and_carries_private_data, carries_the_largest_private_data,
                     refuses_private_data_that_is_too_long, rejects_with_private_data, nobody_listens,
                     backlog_is_kept, request_is_withdrawn, unlisten_rejects_what_waits,
-                    a_queue_starts_once, limits_are_refusals
+                    a_queue_starts_once, ends_make_room_for_others, limits_are_refusals
                 ],
                 disconnecting: [
                     by_either_side, twice, while_connecting, while_requested, while_prepared,
@@ -109,7 +109,7 @@ macro_rules! conformance {
                 windows: [
                     exactly_its_bytes, every_wrong_edge, wrong_rights, guessed_stags,
                     another_connections_stag, stale_after_local_invalidate, stale_after_remote_invalidate,
-                    wrong_remote_invalidate, invalidating_what_is_none, memory_stays_until_closed,
+                    wrong_remote_invalidate, closed_but_not_reclaimed, nothing_is_declared_meaningful, invalidating_what_is_none, memory_stays_until_closed,
                     windows_run_out_and_come_back, stags_change_with_every_use, empty_accesses_need_no_window,
                     a_window_to_read_holds_only_what_is_meaningful
                 ],

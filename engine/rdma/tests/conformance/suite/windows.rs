@@ -140,6 +140,48 @@ pub fn stale_after_remote_invalidate<H: Harness>() {
     link.finish();
 }
 
+pub fn closed_but_not_reclaimed<H: Harness>() {
+    for (how, remotely) in [(Access::RemoteRead, false), (Access::RemoteWrite, false), (Access::RemoteWrite, true)] {
+        let mut link = Link::<H>::connected();
+        let window = advertised(&mut link, 0, 0x11, how);
+        if remotely {
+            close_remotely(&mut link, window.stag);
+        } else {
+            let tag = link.send(Side::Server, 0, Op::Invalidate(window.stag), Sgl::NONE);
+            link.succeeds(Side::Server, tag);
+        }
+        let tag = access(&mut link, 0, how, window, LEN);
+        link.refused(0, tag, Status::RemoteAccess);
+        let bytes = link.reclaim(Side::Server, 0, window.stag);
+        assert!(bytes.iter().all(|b| *b == 0x11));
+        link.harness.forgive();
+        link.finish();
+    }
+}
+
+pub fn nothing_is_declared_meaningful<H: Harness>() {
+    let mut link = Link::<H>::connected();
+    let buf = link.end(Side::Server).pools.take(1).unwrap();
+    let tag = link.tag(Side::Server);
+    let window = link.queue(Side::Server, 0).bind(tag, Sge::new(buf, 0, LEN), Access::RemoteWrite).unwrap();
+    link.taken(Side::Server, tag);
+    let source = advertised(&mut link, 0, 0x11, Access::RemoteRead);
+    let write = access(&mut link, 0, Access::RemoteWrite, window, LEN);
+    link.succeeds(Side::Client, write);
+    let sink = link.end(Side::Client).pools.take(1).unwrap();
+    let read = link.send(Side::Client, 0, Op::Read { from: source }, Sgl::one(Sge::new(sink, 0, LEN)));
+    let mut done = link.completion(Side::Client, read);
+    let mut sink = done.sgl.take_buf().unwrap();
+    assert_eq!((done.byte_len, sink.len()), (LEN, 0), "only the owner knows what the bytes mean");
+    sink.set_len(LEN as usize);
+    assert!(sink.filled().iter().all(|b| *b == 0x11));
+    link.end(Side::Client).pools.give(sink);
+    for (stag, len) in [(window.stag, 0), (source.stag, 8192)] {
+        assert_eq!(link.close(Side::Server, 0, stag).len(), len);
+    }
+    link.finish();
+}
+
 pub fn wrong_remote_invalidate<H: Harness>() {
     let mut link = Link::<H>::connected();
     let window = advertised(&mut link, 0, 0x11, Access::RemoteWrite);

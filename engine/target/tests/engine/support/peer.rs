@@ -57,10 +57,6 @@ impl Answer {
     pub fn fails_with(&self, key: u8, asc: u8, ascq: u8) {
         assert_eq!((self.status, self.sense), (2, Some(Sense(key, asc, ascq))), "{self:?}");
     }
-
-    pub fn is_unit_attention(&self) -> bool {
-        self.sense.is_some_and(|sense| sense.0 == 6)
-    }
 }
 
 impl Peer {

@@ -74,7 +74,12 @@ impl Builder {
         let gate = ErrorInjector::create("gate", None, ram("behind-the-gate", 512, &fleet)).unwrap();
         let params = DelayParams { name: "delay".into(), uuid: None, latency_us: [0; 4] };
         let delay = Delay::create(&params, ram("behind-the-delay", 512, &fleet)).unwrap();
-        let big = Null::create(&NullParams { name: "big".into(), block_size: 512, num_blocks: 1 << 37, ..NullParams::default() });
+        let big = Null::create(&NullParams {
+            name: "big".into(),
+            block_size: 512,
+            num_blocks: 1 << 37,
+            ..NullParams::default()
+        });
         let big = big.unwrap();
         let disks: [Arc<dyn Bdev>; 5] =
             [ram("disk", 512, &fleet), gate.clone(), ram("disk-4k", 4096, &fleet), big.clone(), delay.clone()];

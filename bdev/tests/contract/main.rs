@@ -19,7 +19,8 @@ macro_rules! contract {
 
 macro_rules! every_clause {
     ($make:expr) => {
-        every_clause!($make; reads_what_was_written, keeps_to_a_model, returns_tags_and_buffers, refuses_what_is_out_of_range,
+        every_clause!($make; reads_what_was_written, keeps_to_a_model,
+            returns_tags_and_buffers, refuses_what_is_out_of_range,
             refuses_bad_lengths_and_memory, serves_the_last_block, recovers_from_being_full, aborts_complete_once,
             flushes_and_forces, unmaps, writes_zeroes, serves_two_cores, survives_a_dropped_channel, lends,
             allocates_nothing, wakes_a_sleeper, completes_without_further_kicks);

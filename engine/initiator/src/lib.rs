@@ -1,7 +1,7 @@
 //! A small, polled iSCSI initiator: for benchmarks, for tests of targets, and as a client of remote disks.
 //!
-//! * [`Session`]: the non-blocking state machine. One `writev` and one `readv` a turn, fixed slots, buffers that move in
-//!   with a command and come back with its completion, no allocation per I/O.
+//! * [`Session`]: the non-blocking state machine. One `writev` and one `readv` a turn, fixed slots, buffers that
+//!   move in with a command and come back with its completion, no allocation per I/O.
 //! * [`Client`]: a blocking wrapper around it for tools and tests: `connect`, `inquiry`, `read`, `write`, any CDB.
 //! * [`discover`] asks a portal for its targets (SendTargets).
 //! * [`raw`]: arbitrary bytes and PDUs, before or after a login, to see what a target makes of them.

@@ -62,8 +62,8 @@ pub enum Received {
     Closed,
 }
 
-/// The bytes of a PDU, header as it is: neither lengths nor reserved fields are touched. Padding and correct digests are
-/// added; corrupt the result at will.
+/// The bytes of a PDU, header as it is: neither lengths nor reserved fields are touched. Padding and correct digests
+/// are added; corrupt the result at will.
 #[must_use]
 pub fn encode(bhs: &Bhs, ahs: &[u8], data: &[u8], digests: Digests) -> Vec<u8> {
     let mut bytes = bhs.as_bytes().to_vec();

@@ -122,12 +122,7 @@ pub(crate) fn publish_change(
     });
 }
 
-async fn tell_all(
-    handle: &CoreHandle,
-    id: u64,
-    view: Arc<LogicalUnit>,
-    attention: Option<(UnitAttention, NexusId)>,
-) {
+async fn tell_all(handle: &CoreHandle, id: u64, view: Arc<LogicalUnit>, attention: Option<(UnitAttention, NexusId)>) {
     for core in handle.mail().core_ids() {
         let view = Arc::clone(&view);
         visit(handle, core, move |worker, _| worker.unit_changed(id, &view, attention)).await;
@@ -150,10 +145,12 @@ pub(crate) fn reset_everywhere(ctx: &Context<'_>, reset: Reset, conn: ConnId, pl
                     Reset::Unit(id) => unit.id == id,
                     Reset::Target { handle, .. } => target.handle == handle,
                 };
-                if hit && let (Some(view), ()) = unit.change(|lu| {
-                    lu.reset();
-                    (true, ())
-                }) {
+                if hit
+                    && let (Some(view), ()) = unit.change(|lu| {
+                        lu.reset();
+                        (true, ())
+                    })
+                {
                     tell_all(&handle, unit.id, view, None).await;
                 }
             }

@@ -146,8 +146,7 @@ impl Worker {
         };
         let fd = conn.dm.as_raw_fd();
         let full = || io::Error::other(format!("limits::CONNECTIONS_PER_CORE ({CONNECTIONS_PER_CORE}) reached"));
-        let key =
-            self.conns.insert(TcpConn { conn, writing: false, poisoned: false }).map_err(|_| full())?;
+        let key = self.conns.insert(TcpConn { conn, writing: false, poisoned: false }).map_err(|_| full())?;
         if let Some(entry) = self.conns.get_mut(key) {
             entry.conn.id.index = key.index;
             entry.conn.id.generation = key.generation;

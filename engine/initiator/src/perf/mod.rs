@@ -1,5 +1,5 @@
-//! The benchmark behind `isere perf`: reads and writes of one size against one logical unit, at a queue depth or a rate,
-//! with latencies, and with verification if wanted.
+//! The benchmark behind `isere perf`: reads and writes of one size against one logical unit, at a queue depth or a
+//! rate, with latencies, and with verification if wanted.
 mod host;
 mod options;
 mod pacing;

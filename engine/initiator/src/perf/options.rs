@@ -73,8 +73,9 @@ pub struct Options {
     pub duration: Duration,
     /// How long runs unmeasured first.
     pub warmup: Duration,
-    /// `None` is a closed loop: an I/O is issued when another ends. `Some` is an open loop of so many I/Os a second over
-    /// all connections: an I/O is due at its time whether or not the target keeps up, and its latency counts from then.
+    /// `None` is a closed loop: an I/O is issued when another ends. `Some` is an open loop of so many I/Os a second
+    /// over all connections: an I/O is due at its time whether or not the target keeps up, and its latency counts from
+    /// then.
     pub rate: Option<f64>,
     /// Writes stamp every logical block; reads check every block that this run has written. Nobody else may write to
     /// the region meanwhile. Each connection has a part of the region of its own.

@@ -4,7 +4,8 @@ use super::region::{Random, Region, part};
 use super::tally::Tally;
 use super::verify::{Ledger, check, stamp};
 
-/// A target that stalls for a second does not slow the clock: what was due meanwhile is issued with the time it was due.
+/// A target that stalls for a second does not slow the clock: what was due meanwhile is issued with the time it was
+/// due.
 #[test]
 fn an_open_loop_keeps_its_times_through_a_stall() {
     let mut pacing = Pacing::new(1000.0);

@@ -66,8 +66,8 @@ impl<T: Transport> Session<T> {
         Ok(id)
     }
 
-    /// Asks for a task management function (`iscsi::wire::function`). [`Event::Managed`](super::Event::Managed) answers.
-    /// ABORT TASK needs `referenced`; the others concern `lun`.
+    /// Asks for a task management function (`iscsi::wire::function`). [`Event::Managed`](super::Event::Managed)
+    /// answers. ABORT TASK needs `referenced`; the others concern `lun`.
     ///
     /// # Errors
     /// Why it cannot be taken now.
@@ -161,7 +161,8 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// Asks to close the session. Nothing can be submitted afterwards; [`Event::LoggedOut`](super::Event::LoggedOut) ends it.
+    /// Asks to close the session. Nothing can be submitted afterwards; [`Event::LoggedOut`](super::Event::LoggedOut)
+    /// ends it.
     ///
     /// # Errors
     /// Why it cannot be taken now.

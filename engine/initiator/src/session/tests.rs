@@ -118,7 +118,8 @@ fn read_of(arena: &mut Arena, len: u32) -> Command {
     Command { data, ..Command::default() }
 }
 
-/// Runs `script` against one outstanding 4 KiB read: the command comes back as lost with its buffer, then the violation.
+/// Runs `script` against one outstanding 4 KiB read: the command comes back as lost with its buffer, then the
+/// violation.
 fn violation(script: impl FnOnce(&mut Peer, ScsiCommand) + Send + 'static) -> Violation {
     let (mut session, thread) = logged_in(|mut peer| {
         let command = peer.command();

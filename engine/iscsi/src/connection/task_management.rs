@@ -29,11 +29,14 @@ pub enum TaskManagement {
     Answer(u8),
     /// Abort the tasks, wait until nothing of them moves any more, then answer "function complete".
     Abort(Affected),
+    /// The task has not come yet. Count this CmdSN as received, drop whatever still comes with it, and answer "function
+    /// complete" (RFC 7143 §11.5.1, case b).
+    Forestall(Serial),
 }
 
 impl FullFeature {
     /// Judges a request whose CmdSN was admitted. The caller still checks that the logical unit exists.
-    pub fn task_management(&mut self, request: &TmfRequest) -> TaskManagement {
+    pub fn task_management(&self, request: &TmfRequest) -> TaskManagement {
         match request.function {
             function::ABORT_TASK => self.abort_task(request),
             function::ABORT_TASK_SET | function::CLEAR_TASK_SET => TaskManagement::Abort(Affected::NexusTaskSet),
@@ -47,18 +50,14 @@ impl FullFeature {
     }
 
     /// The three cases of RFC 7143 §11.5.1 for ABORT TASK.
-    fn abort_task(&mut self, request: &TmfRequest) -> TaskManagement {
+    fn abort_task(&self, request: &TmfRequest) -> TaskManagement {
         if let Some(slot) = self.tasks.get(request.referenced_task_tag) {
             return TaskManagement::Abort(Affected::Task(slot));
         }
         let reference = request.ref_cmd_sn;
         let before_request = Serial::precedes(reference, request.cmd_sn);
         if before_request && reference.within(self.window.expected(), self.window.maximum()) {
-            // Not received and, because its number is spent here, never to be executed.
-            if reference == self.window.expected() {
-                self.window.skip();
-            }
-            return TaskManagement::Answer(tmf_response::FUNCTION_COMPLETE);
+            return TaskManagement::Forestall(reference);
         }
         TaskManagement::Answer(tmf_response::TASK_DOES_NOT_EXIST)
     }

@@ -1,8 +1,8 @@
 //! Text requests in full-feature phase: SendTargets (RFC 7143 §13.3, appendix C) and negotiation outside login
 //! (§6.4, §11.10, §11.11).
 //!
-//! [`TextExchange`] consumes Text Requests and yields [`TextStep`]s. Their headers have no StatSN, ExpCmdSN and MaxCmdSN
-//! yet: [`Bhs::stamp`] them.
+//! [`TextExchange`] consumes Text Requests and yields [`TextStep`]s. Their headers have no StatSN, ExpCmdSN and
+//! MaxCmdSN yet: [`Bhs::stamp`] them.
 use crate::keys::{Key, KeySet, Kind};
 use crate::limits;
 use crate::names::IscsiName;

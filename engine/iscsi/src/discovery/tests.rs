@@ -234,7 +234,10 @@ fn wildcard_portals_are_told_as_the_peer_sees_them() {
 proptest! {
     #[test]
     fn any_conversation_ends_in_bounded_replies(
-        requests in proptest::collection::vec((any::<bool>(), any::<bool>(), 0u32..6, "(SendTargets=All\0|A=1\0|\0|[A-Z=]{0,9})"), 1..40),
+        requests in proptest::collection::vec(
+            (any::<bool>(), any::<bool>(), 0u32..6, "(SendTargets=All\0|A=1\0|\0|[A-Z=]{0,9})"),
+            1..40,
+        ),
         discovery in any::<bool>(),
     ) {
         let mut peer = Peer::new(discovery);

@@ -146,7 +146,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(list in proptest::collection::vec(("[A-Za-z][A-Za-z0-9.+@_-]{0,62}", "[ -~]{0,80}"), 0..20)) {
+    fn what_is_written_is_read(
+        list in proptest::collection::vec(("[A-Za-z][A-Za-z0-9.+@_-]{0,62}", "[ -~]{0,80}"), 0..20),
+    ) {
         let mut out = TextWriter::new(1 << 20);
         for (key, value) in &list {
             out.push(key, value).unwrap();

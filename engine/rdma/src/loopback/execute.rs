@@ -154,7 +154,7 @@ impl Inner {
             return Outcome::Refused(Status::RemoteInvalidRequest);
         }
         if let Some(stag) = invalidate
-            && let Err(wrong) = self.invalidated(from, to, stag)
+            && let Err(wrong) = self.invalidate_of(to, stag)
         {
             let touch = self.touch(from, to, Access::RemoteWrite, Remote { stag, va: 0 }, 0);
             self.audit.violation(Violation { wrong, touch });
@@ -172,7 +172,7 @@ impl Inner {
         Outcome::Done(len)
     }
 
-    fn invalidated(&mut self, _from: Key, to: Key, stag: Stag) -> Result<(), Wrong> {
+    fn invalidate_of(&mut self, to: Key, stag: Stag) -> Result<(), Wrong> {
         self.queues.get_mut(to).map_or(Err(Wrong::Unknown), |q| q.windows.invalidate(stag))
     }
 

@@ -196,8 +196,7 @@ impl<D: Datamover> Full<D> {
         let Some(mut buf) = buf else { return };
         buf.set_len(slot.total as usize);
         let Some(chunk) = slot.push_chunk() else { return };
-        slot.chunks[chunk] =
-            Chunk { buf: Some(buf), len: slot.total, state: ChunkState::Returned, ..Chunk::default() };
+        slot.chunks[chunk] = Chunk { buf: Some(buf), len: slot.total, state: ChunkState::Returned, ..Chunk::default() };
     }
 
     fn begin_block(&mut self, index: u16, op: scsi::BlockOp) {
@@ -371,7 +370,7 @@ impl<D: Datamover> Full<D> {
         }
     }
 
-    fn is_held(&self, cmd_sn: u32) -> bool {
+    pub(super) fn is_held(&self, cmd_sn: u32) -> bool {
         self.held > 0
             && self.live().any(|i| {
                 let slot = self.peek(i);

@@ -12,9 +12,9 @@ use super::manage::Management;
 use super::units::SessionUnits;
 use crate::context::Context;
 use crate::session::{ConnId, Session};
+use crate::slot::{Phase, Slot};
 use crate::target::Entrance;
 use crate::unit::LocalUnits;
-use crate::slot::{Phase, Slot};
 
 /// Why a connection has to be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,7 +104,8 @@ impl<D: Datamover> Full<D> {
         self.proto.keepalive.heard(ctx.now.get());
         self.proto.acknowledge(&control.bhs);
         let opcode = control.bhs.opcode();
-        if self.session.is_discovery() && !matches!(opcode, Opcode::TEXT_REQUEST | Opcode::LOGOUT_REQUEST | Opcode::NOP_OUT)
+        if self.session.is_discovery()
+            && !matches!(opcode, Opcode::TEXT_REQUEST | Opcode::LOGOUT_REQUEST | Opcode::NOP_OUT)
         {
             // RFC 7143 §4.3: only text and logout; a ping does no harm.
             return self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR);

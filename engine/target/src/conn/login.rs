@@ -52,7 +52,8 @@ impl<D: Datamover> Conn<D> {
             Step::Established(..) => Err(Close::Now),
             Step::Refuse(response, why) => {
                 let status = response.status();
-                tracing::warn!(peer = %self.entrance.peer, local = %self.entrance.local, ?status, "login refused: {why}");
+                let (peer, local) = (self.entrance.peer, self.entrance.local);
+                tracing::warn!(%peer, %local, ?status, "login refused: {why}");
                 ctx.stats.login_failures += 1;
                 self.send_login(&response)?;
                 Err(Close::Graceful)
@@ -89,7 +90,11 @@ impl<D: Datamover> Conn<D> {
     }
 
     /// The register has answered; units of the target are joined.
-    pub(crate) fn registered(&mut self, ctx: &mut Context<'_>, joined: Result<Joined, LoginStatus>) -> Result<(), Close> {
+    pub(crate) fn registered(
+        &mut self,
+        ctx: &mut Context<'_>,
+        joined: Result<Joined, LoginStatus>,
+    ) -> Result<(), Close> {
         let State::Login(login) = &mut self.state else { return Ok(()) };
         login.registering = false;
         self.registered = joined.is_ok();
@@ -125,8 +130,7 @@ impl<D: Datamover> Conn<D> {
         self.dm.enable(&established.parameters);
         let settings = ctx.published.directory.settings();
         let second = 1_000_000_000;
-        let keepalive =
-            Keepalive::new(settings.nop_in_interval * second, settings.nop_timeout * second, ctx.now.get());
+        let keepalive = Keepalive::new(settings.nop_in_interval * second, settings.nop_timeout * second, ctx.now.get());
         let depth = established.command_window;
         let session = Session {
             nexus: joined.registered.nexus,

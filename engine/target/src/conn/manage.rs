@@ -3,6 +3,7 @@
 use iscsi::connection::{Admission, Affected, TaskManagement};
 use iscsi::datamover::{Control, Datamover};
 use iscsi::wire::{RESERVED_TAG, TmfRequest, reject_reason, tmf_response};
+use primitives::Serial;
 use scsi::Lun;
 
 use super::full::{Close, Full};
@@ -65,6 +66,10 @@ impl<D: Datamover> Full<D> {
         let unit = Lun(request.lun).number().and_then(|n| self.units.find(n));
         let affected = match self.proto.task_management(&request) {
             TaskManagement::Answer(response) => return self.answer_management(dm, request.itt, response),
+            TaskManagement::Forestall(cmd_sn) => {
+                self.forestall(cmd_sn);
+                return self.answer_management(dm, request.itt, tmf_response::FUNCTION_COMPLETE);
+            }
             TaskManagement::Abort(affected) => affected,
         };
         let scope = match (affected, unit) {
@@ -201,6 +206,24 @@ impl<D: Datamover> Full<D> {
             Scope::Task { index: other, generation } => index == other && slot.generation == generation,
             Scope::Unit(id) => slot.unit.is_some_and(|unit| self.units.id_of(unit) == Some(id)),
         }
+    }
+
+    /// A command that never came was aborted: its CmdSN counts as received.
+    fn forestall(&mut self, cmd_sn: Serial) {
+        if cmd_sn == self.proto.window.expected() {
+            return self.proto.window.skip();
+        }
+        if self.is_held(cmd_sn.0) {
+            // Another command came with this number.
+            return;
+        }
+        // Without a slot the command is executed if it comes after all. There are more slots than numbers in the window.
+        let Some(index) = self.take_slot() else { return };
+        let slot = self.slot(index);
+        slot.phase = Phase::Skipped;
+        slot.itt = RESERVED_TAG;
+        slot.cmd_sn = cmd_sn.0;
+        self.held += 1;
     }
 
     /// Aborts a task whose CmdSN has not come yet.

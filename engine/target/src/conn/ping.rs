@@ -11,7 +11,12 @@ use crate::context::Context;
 const PING: u32 = 0x5049_4E47;
 
 impl<D: Datamover> Full<D> {
-    pub(super) fn nop_out(&mut self, dm: &mut D, ctx: &mut Context<'_>, control: &Control<D::Remote>) -> Result<(), Close> {
+    pub(super) fn nop_out(
+        &mut self,
+        dm: &mut D,
+        ctx: &mut Context<'_>,
+        control: &Control<D::Remote>,
+    ) -> Result<(), Close> {
         let bhs = &control.bhs;
         if bhs.itt() == RESERVED_TAG {
             // The answer to our ping, already counted as a sign of life. It must be immediate (§11.18); a CmdSN it

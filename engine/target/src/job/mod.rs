@@ -54,10 +54,9 @@ impl<D: Datamover> Full<D> {
         match op.kind {
             BlockKind::Read => self.advance_read(dm, ctx, index, &op),
             BlockKind::Write => self.advance_write(dm, ctx, index, &op),
-            BlockKind::Verify
-            | BlockKind::Compare
-            | BlockKind::CompareRepeated
-            | BlockKind::WriteVerify { .. } => self.advance_compare(dm, ctx, index, &op),
+            BlockKind::Verify | BlockKind::Compare | BlockKind::CompareRepeated | BlockKind::WriteVerify { .. } => {
+                self.advance_compare(dm, ctx, index, &op)
+            }
             BlockKind::WriteSame { .. } => self.advance_write_same(dm, ctx, index, &op),
             BlockKind::Flush { .. } | BlockKind::Unmap { .. } => self.advance_simple(dm, ctx, index, &op),
             BlockKind::Prefetch { .. } => self.respond(dm, ctx, index),
@@ -256,7 +255,11 @@ impl<D: Datamover> Full<D> {
         let piece = &mut slot.chunks[chunk];
         let Some(sink) = piece.buf.take() else { return Ok(()) };
         let missing = piece.len - piece.have;
-        let len = if unsolicited { slot.unsolicited.min(sink.capacity() as u32 - piece.have) } else { missing.min(max_burst) };
+        let len = if unsolicited {
+            slot.unsolicited.min(sink.capacity() as u32 - piece.have)
+        } else {
+            missing.min(max_burst)
+        };
         piece.asked = len;
         piece.asked_unsolicited = unsolicited;
         let start = piece.have;

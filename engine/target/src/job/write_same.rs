@@ -112,7 +112,9 @@ impl<D: Datamover> Full<D> {
         let chunk = slot.nth(0);
         let fill = many.capacity().min(want) / block_size * block_size;
         match &slot.chunks[chunk].buf {
-            Some(one) => many.storage()[..fill].chunks_exact_mut(block_size).for_each(|b| b.copy_from_slice(one.filled())),
+            Some(one) => {
+                many.storage()[..fill].chunks_exact_mut(block_size).for_each(|b| b.copy_from_slice(one.filled()))
+            }
             None => many.storage()[..fill].fill(0),
         }
         many.set_len(fill);

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use initiator::raw::Pdu;
-use iscsi::wire::{Bhs, DataIn, DataOut, NopOut, Opcode, RESERVED_TAG, ScsiCommand, function, reject_reason};
+use iscsi::wire::{
+    Bhs, DataIn, DataOut, NopOut, Opcode, RESERVED_TAG, ScsiCommand, TmfRequest, function, reject_reason,
+};
 use primitives::Serial;
 
 const TEST_UNIT_READY: [u8; 6] = [0; 6];
@@ -119,20 +121,50 @@ fn an_abort_of_what_never_came_closes_the_gap() {
     let (first, held) = leave_a_gap(&mut peer, 2);
     // RFC 7143 §11.5.1 case b: the missing command counts as received.
     let itt = peer.new_itt();
-    let request = iscsi::wire::TmfRequest {
+    let request = TmfRequest {
         immediate: true,
         function: function::ABORT_TASK,
         itt,
         referenced_task_tag: 0xABCD,
         cmd_sn: first.plus(3),
         ref_cmd_sn: first,
-        ..iscsi::wire::TmfRequest::default()
+        ..TmfRequest::default()
     };
     peer.send(&request.encode(), &[]).unwrap();
     assert_eq!(peer.hear_managed(itt), 0);
     assert_eq!(next_answers(&mut peer, 2), held);
     peer.cmd_sn = first.plus(3);
     peer.no_data(&TEST_UNIT_READY).good();
+}
+
+#[test]
+fn what_was_aborted_before_it_came_is_never_executed() {
+    let world = World::on_one_core();
+    let mut peer = world.log_in(DISK);
+    let first = peer.cmd_sn;
+    let last = ScsiCommand { cmd_sn: first.plus(2), ..peer.command(&TEST_UNIT_READY) };
+    peer.issue(&last, &[]);
+    let itt = peer.new_itt();
+    let request = TmfRequest {
+        immediate: true,
+        function: function::ABORT_TASK,
+        itt,
+        referenced_task_tag: 0xABCD,
+        cmd_sn: first.plus(3),
+        ref_cmd_sn: first.plus(1),
+        ..TmfRequest::default()
+    };
+    peer.send(&request.encode(), &[]).unwrap();
+    assert_eq!(peer.hear_managed(itt), 0);
+    let late = ScsiCommand { itt: 0xABCD, cmd_sn: first.plus(1), ..peer.command(&TEST_UNIT_READY) };
+    peer.issue(&late, &[]);
+    let opener = ScsiCommand { cmd_sn: first, ..peer.command(&TEST_UNIT_READY) };
+    peer.issue(&opener, &[]);
+    assert_eq!(next_answers(&mut peer, 2), [opener.itt, last.itt]);
+    peer.issue(&late, &[]);
+    peer.cmd_sn = first.plus(3);
+    peer.no_data(&TEST_UNIT_READY).good();
+    peer.hears_only_a_ping();
 }
 
 #[test]

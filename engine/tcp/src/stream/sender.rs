@@ -2,13 +2,13 @@
 //!
 //! A [`Frame`] holds its header and digests; its data is either copied into a ring of this sender or gathered from
 //! where it lies. What the kernel did not take is resumed at exactly the next byte.
-use std::mem::MaybeUninit;
 use super::arena::{Arena, Piece};
 use super::{Digests, Stream};
 use crate::digest::{self, Crc32c, DIGEST_LEN};
 use crate::limits::FRAMES;
 use iscsi::wire::{BHS_LEN, Bhs};
 use std::collections::VecDeque;
+use std::mem::MaybeUninit;
 
 const HEAD: usize = BHS_LEN + DIGEST_LEN;
 const TAIL: usize = 3 + DIGEST_LEN;

@@ -89,7 +89,12 @@ fn the_right_login_is_right() {
 
 proptest! {
     #[test]
-    fn random_pdus(pdus in prop::collection::vec((prop::array::uniform32(any::<u8>()), prop::collection::vec(any::<u8>(), 0..64)), 1..12)) {
+    fn random_pdus(
+        pdus in prop::collection::vec(
+            (prop::array::uniform32(any::<u8>()), prop::collection::vec(any::<u8>(), 0..64)),
+            1..12,
+        ),
+    ) {
         let mut peer = Peer::tcp(World::new(AuthPolicy::Required(CHAP)));
         for (head, data) in pdus {
             let mut bhs = Bhs([0; BHS_LEN]);
@@ -131,7 +136,12 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_of_a_right_login(turn in 0usize..4, in_header in any::<bool>(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn a_changed_byte_of_a_right_login(
+        turn in 0usize..4,
+        in_header in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
         let mut peer = Peer::tcp(World::new(AuthPolicy::Required(CHAP)));
         let entered = right_login(&mut peer, |now, bhs, text| {
             if now == turn && in_header {

@@ -147,7 +147,8 @@ pub trait QueuePair: fmt::Debug {
     /// Opens a window on exactly the bytes of `sge` to this connection's peer, in order before everything posted after
     /// it, so that the advertisement can be posted at once. Takes a place in the send queue and completes, unsignalled,
     /// as [`Opcode::Bind`](crate::Opcode::Bind) with `tag`. The memory stays in the window until
-    /// [`QueuePair::reclaim`], its buffer's length as it was, whatever the peer writes. Each use of a window has another STag.
+    /// [`QueuePair::reclaim`], its buffer's length as it was, whatever the peer writes. Each use of a window has
+    /// another STag.
     ///
     /// # Errors
     /// The memory; [`Why::Windows`](crate::Why::Windows) when none is free.

@@ -69,8 +69,8 @@ fn abort_task_has_three_answers() {
 
 #[test]
 fn functions_reach_what_they_say() {
-    let mut full = full(1, 1);
-    let mut ask = |function| full.task_management(&TmfRequest { function, ..TmfRequest::default() });
+    let full = full(1, 1);
+    let ask = |function| full.task_management(&TmfRequest { function, ..TmfRequest::default() });
     assert_eq!(ask(function::ABORT_TASK_SET), TaskManagement::Abort(Affected::NexusTaskSet));
     assert_eq!(ask(function::CLEAR_TASK_SET), TaskManagement::Abort(Affected::NexusTaskSet));
     assert_eq!(ask(function::LOGICAL_UNIT_RESET), TaskManagement::Abort(Affected::LogicalUnit));

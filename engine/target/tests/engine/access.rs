@@ -199,8 +199,7 @@ fn a_reflected_challenge_is_refused() {
         let mut peer = world.connect();
         let (request, text) = challenged(world, &mut peer);
         let (id, challenge) = (value(&text, "CHAP_I"), value(&text, "CHAP_C"));
-        let bytes: Vec<u8> = challenge[2..]
-            .as_bytes()
+        let bytes: Vec<u8> = challenge.as_bytes()[2..]
             .chunks(2)
             .map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap())
             .collect();

@@ -45,6 +45,24 @@ fn a_unit_is_removed_under_its_commands() {
 }
 
 #[test]
+fn a_held_command_finds_its_unit_gone() {
+    let mut world = World::on_one_core();
+    let mut peer = world.log_in(GATED);
+    let missing = peer.cmd_sn.take();
+    let held = peer.write_command(&write16(0, 8), 4096);
+    peer.issue(&held, &pattern(1, 4096));
+    peer.hears_only_a_ping();
+    world.republish(|luns| drop(luns.remove(usize::from(GATED))));
+    let next = std::mem::replace(&mut peer.cmd_sn, missing);
+    let mut opener = peer.command(&[0x12, 0, 0, 0, 0, 0]);
+    opener.lun = [0; 8];
+    peer.issue(&opener, &[]);
+    peer.cmd_sn = next;
+    peer.finish(opener.itt, &[]).good();
+    peer.finish(held.itt, &[]).fails_with(5, 0x25, 0);
+}
+
+#[test]
 fn a_number_may_mean_another_unit_from_now_on() {
     let mut world = World::on_two_cores();
     let mut peer = world.log_in(DISK);

@@ -12,6 +12,7 @@ mod keys;
 mod lengths;
 mod management;
 mod medium;
+mod mutants;
 mod numbers;
 mod phases;
 mod resources;

@@ -109,7 +109,8 @@ macro_rules! conformance {
                 windows: [
                     exactly_its_bytes, every_wrong_edge, wrong_rights, guessed_stags,
                     another_connections_stag, stale_after_local_invalidate, stale_after_remote_invalidate,
-                    wrong_remote_invalidate, closed_but_not_reclaimed, nothing_is_declared_meaningful, invalidating_what_is_none, memory_stays_until_closed,
+                    wrong_remote_invalidate, closed_but_not_reclaimed, nothing_is_declared_meaningful,
+                    invalidating_what_is_none, memory_stays_until_closed,
                     windows_run_out_and_come_back, stags_change_with_every_use, empty_accesses_need_no_window,
                     a_window_to_read_holds_only_what_is_meaningful
                 ],

@@ -200,7 +200,8 @@ impl Peer {
                 data_sn: Serial(n as u32),
                 buffer_offset: r2t.buffer_offset + (n * segment) as u32,
             };
-            self.send(&out.encode(), part).unwrap();
+            // Whoever is owed an answer finds out whether the target is still there.
+            let _ = self.send(&out.encode(), part);
         }
     }
 

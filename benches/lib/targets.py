@@ -15,7 +15,7 @@ import machine
 NODE_BASE = "iqn.2016-06.io.spdk"
 BLOCK = 512
 START_SECONDS = 20
-# Commands a session may have in flight: no less than the deepest queue measured, or the window would be what is measured.
+# Commands a session may have in flight: no less than the deepest queue, or the window would be what is measured.
 QUEUE_DEPTH = 128
 
 

@@ -1,7 +1,7 @@
 //! The iSCSI target engine: binds connections (`iscsi`), the SCSI device server (`scsi`) and block devices (`bdev`)
 //! into run-to-completion workers, one per core.
 //!
-//! A command's way: [`worker`] receives it, [`conn`] gives it a slot and has `scsi` decide it, [`job`] moves its data
+//! A command's way: [`worker`] receives it, [`conn`] gives it a slot and has `scsi` decide it, `job` moves its data
 //! between datamover and device, [`conn`] answers it. What reaches beyond one connection is in [`control`].
 
 pub mod conn;

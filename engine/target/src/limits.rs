@@ -1,6 +1,6 @@
 //! Every limit of this crate. Running into one is a refusal with a clear status or a bounded wait, never growth.
 
-/// Connections one core serves. A connection costs about 140 KiB, see docs/LIMITS.
+/// Connections one core serves. What one costs is in docs/LIMITS.md.
 pub const CONNECTIONS_PER_CORE: usize = 1024;
 
 /// Logical units with an open channel on one core.
@@ -27,6 +27,3 @@ pub const TICK_MILLIS: u64 = 100;
 
 /// Task management requests being worked on per connection.
 pub const TASK_MANAGEMENT: usize = 8;
-
-/// Text response bytes kept for a SendTargets answer that spans several PDUs.
-pub const TEXT_ANSWER: usize = 1 << 20;

@@ -6,7 +6,7 @@ extern crate std;
 
 use core::alloc::{GlobalAlloc, Layout};
 
-pub use {iscsi, primitives, scsi};
+pub use {iscsi, primitives, rdma, scsi};
 
 struct NoMemory;
 

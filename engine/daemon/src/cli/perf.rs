@@ -19,7 +19,8 @@ URLs with iser:// are recognised, and refused where the initiator has no RDMA tr
 #[derive(Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PerfArgs {
-    /// The logical unit: iscsi://[USER[%SECRET]@]HOST[:PORT]/TARGET/LUN
+    /// The logical unit
+    #[arg(help = "The logical unit: iscsi://[USER[%SECRET]@]HOST[:PORT]/TARGET/LUN")]
     #[arg(value_name = "URL")]
     pub url: Url,
 

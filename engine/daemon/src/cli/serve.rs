@@ -15,13 +15,15 @@ Examples:
 
 Ends on SIGINT or SIGTERM, after draining what is in flight.";
 
+const CORES_HELP: &str = "CPUs to run on, one reactor each: a list (0-3,6), SPDK's list ([0,1]) or a mask (0xf) \
+                          [default: the first CPU this process may use]";
+
 /// Arguments of `isere serve`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
-    /// CPUs to run on, one reactor each: a list (0-3,6), SPDK's list ([0,1]) or a mask (0xf) [default: the first CPU
-    /// this process may use]
-    #[arg(long, short = 'm', value_name = "LIST|MASK")]
+    /// CPUs to run on, one reactor each
+    #[arg(long, short = 'm', value_name = "LIST|MASK", help = CORES_HELP)]
     pub cores: Option<String>,
 
     /// Socket for RPC, created with mode 0600

@@ -110,7 +110,7 @@ pub struct BdevInfo {
     pub optimal_io_blocks: u32,
 }
 
-/// What [`Engine::reset_bdev_stats`] sets to zero.
+/// What [`super::Engine::reset_bdev_stats`] sets to zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetStats {

@@ -15,12 +15,20 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(soon(condition), "in vain: {what}");
+}
+
+/// Waits until `condition` holds; `false` if it does not in time.
+pub fn soon(mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
+    true
 }
 
 /// Bytes that are recognisable, differ from block to block and never hold a run of poison.

@@ -18,7 +18,7 @@ use target::service::Service;
 use target::target::Target;
 use target::unit::Unit;
 
-use super::{House, PATIENCE, Peer, ROOMS, eventually};
+use super::{House, PATIENCE, Peer, ROOMS, eventually, soon};
 
 /// A RAM disk of 512-byte blocks.
 pub const DISK: u16 = 0;
@@ -190,7 +190,14 @@ impl World {
     }
 
     pub fn await_connections(&self, count: usize) {
-        eventually("connections come and go", || self.service.connections().len() == count);
+        let mut left = Vec::new();
+        let there = || {
+            left = self.service.connections();
+            left.len() == count
+        };
+        if !soon(there) {
+            panic!("{count} connections expected, there are: {left:#?}");
+        }
     }
 
     /// Takes buffers away until `small` and `large` are left on every core.

@@ -43,6 +43,10 @@ impl<D: Datamover> Full<D> {
             ctx.stats.task_set_full += 1;
             return self.refuse_command(dm, command.itt, command.edtl, Status::TaskSetFull);
         };
+        if !command.final_bit && self.peek(index).unsolicited == 0 {
+            // Nothing is left that it could send unasked. What it sends all the same must not wait for a get.
+            dm.refuse_unsolicited(command.itt);
+        }
         if control.arrival == Arrival::BadDigest {
             self.slot(index).fail(sense::digest_error());
         }
@@ -367,6 +371,7 @@ impl<D: Datamover> Full<D> {
         } else {
             slot.immediate_len += got;
             slot.unsolicited = 0;
+            dm.refuse_unsolicited(slot.itt);
         }
     }
 

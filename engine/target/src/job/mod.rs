@@ -132,6 +132,10 @@ impl<D: Datamover> Full<D> {
             _ => {
                 slot.fetching -= 1;
                 slot.chunks[chunk].buf = Some(buf);
+                if slot.chunks[chunk].asked_unsolicited {
+                    // That was all of it: no get will come for what is sent beyond.
+                    dm.refuse_unsolicited(slot.itt);
+                }
                 self.fetched(ctx, index, chunk, status);
             }
         }

@@ -152,6 +152,28 @@ fn held_writes_do_not_stop_the_stream() {
 }
 
 #[test]
+fn data_beyond_what_a_write_owes_does_not_stop_the_stream() {
+    let world = World::on_one_core();
+    let mut peer = world.log_in(GATED);
+    world.hold(Op::Write, 2);
+    let data = pattern(1, 8192);
+    let mut writes = Vec::new();
+    for immediate in [4096, 512] {
+        // More is announced (F=0) than there is left to send, and sent.
+        let command = ScsiCommand { final_bit: false, ..peer.write_command(&write16(0, 8), 4096) };
+        let itt = peer.issue(&command, &data[..immediate]);
+        if immediate < 4096 {
+            peer.volunteer(itt, 0, immediate, &data[immediate..4096], false);
+        }
+        peer.volunteer(itt, 1, 4096, &data[4096..], true);
+        peer.hears_only_a_ping();
+        writes.push(itt);
+    }
+    world.gate.resume_pending();
+    writes.into_iter().for_each(|itt| drop(peer.finish(itt, &[]).good()));
+}
+
+#[test]
 fn a_blocked_write_may_be_aborted_while_its_data_comes() {
     let world = World::on_one_core();
     let mut peer = world.log_in(GATED);

@@ -68,4 +68,3 @@ impl Drop for Serving {
         let _ = self.child.wait();
     }
 }
-

@@ -217,7 +217,8 @@ impl<D: Datamover> Full<D> {
             // Another command came with this number.
             return;
         }
-        // Without a slot the command is executed if it comes after all. There are more slots than numbers in the window.
+        // Without a slot the command is executed if it comes after all; but there are more slots than numbers in the
+        // window.
         let Some(index) = self.take_slot() else { return };
         let slot = self.slot(index);
         slot.phase = Phase::Skipped;

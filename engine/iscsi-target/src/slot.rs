@@ -29,8 +29,8 @@ pub enum Phase {
     Free,
     /// Ahead of a CmdSN gap (RFC 7143 §4.2.2.1).
     Held,
-    /// Aborted while it was held, or before it came: keeps nothing but its CmdSN, which counts as received when its turn comes. Else no
-    /// later command could ever be delivered.
+    /// Aborted while it was held, or before it came: keeps nothing but its CmdSN, which counts as received when its
+    /// turn comes. Else no later command could ever be delivered.
     Skipped,
     /// May start, but waits for a buffer to do so.
     Ready,

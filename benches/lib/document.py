@@ -1,5 +1,7 @@
 """The generated parts of docs/PERFORMANCE.md."""
 
+import textwrap
+
 import machine
 
 PERFORMANCE = machine.ROOT / "docs" / "PERFORMANCE.md"
@@ -17,4 +19,12 @@ def replace(part, text):
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise SystemExit(f"{PERFORMANCE.name} has no {begin} … {end}")
-    PERFORMANCE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
+    lines = [part for line in text.strip().splitlines() for part in wrapped(line)]
+    PERFORMANCE.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}")
+
+
+def wrapped(line):
+    """Prose in lines of 120 columns, everything else as it is."""
+    if not line.strip() or line.startswith(("|", " ", "#", "```")):
+        return [line]
+    return textwrap.wrap(line, 120, break_long_words=False, break_on_hyphens=False)

@@ -111,8 +111,8 @@ pub enum DataStatus {
     Ok,
     /// The task was released or the connection ended first; the memory is no longer in use, its content undefined.
     Released,
-    /// The data digest did not match (RFC 7143 §7.8). The bytes were discarded.
-    DigestError,
+    /// The data digest of the PDU with this header did not match (RFC 7143 §7.8). The bytes were discarded.
+    DigestError(Bhs),
     /// The peer broke the order, the numbering or the bounds of the transfer (RFC 7143 §7.9, §11.7). What follows is
     /// discarded.
     SequenceError,

@@ -2,7 +2,7 @@
 use crate::itt_map::IttMap;
 use crate::limits::{DIRECT_MIN, Limits, MAX_GETS};
 use iscsi::datamover::{DataStatus, GetData, TaskName, Violation};
-use iscsi::wire::{DataOut, RESERVED_TAG, ScsiCommand};
+use iscsi::wire::{Bhs, DataOut, RESERVED_TAG, ScsiCommand};
 use primitives::{Buf, Key, Serial, Slab, Tag};
 
 /// What is to become of a Data-Out.
@@ -237,11 +237,11 @@ impl Transfers {
         Some(get.sink.as_ptr().wrapping_add((get.start + get.got) as usize))
     }
 
-    /// `len` bytes are in the sink; the get, if that ends it.
-    pub fn placed(&mut self, key: Key, len: u32, intact: bool) -> Option<Ended> {
+    /// `len` bytes are in the sink, unless those of the PDU `damaged` are wrong; the get, if that ends it.
+    pub fn placed(&mut self, key: Key, len: u32, damaged: Option<Bhs>) -> Option<Ended> {
         let get = self.gets.get_mut(key)?;
-        if !intact {
-            return self.end(key, DataStatus::DigestError);
+        if let Some(bhs) = damaged {
+            return self.end(key, DataStatus::DigestError(bhs));
         }
         get.got += len;
         let filled = (get.start + get.got) as usize;

@@ -48,6 +48,7 @@ impl<D: Datamover> Full<D> {
             dm.refuse_unsolicited(command.itt);
         }
         if control.arrival == Arrival::BadDigest {
+            self.reject_damaged(dm, ctx, &control.bhs);
             self.slot(index).fail(sense::digest_error());
         }
         if delivered {
@@ -353,7 +354,7 @@ impl<D: Datamover> Full<D> {
             (DataStatus::Ok, false) => slot.unsolicited,
             (DataStatus::Short(got), _) => got,
             (DataStatus::Released, _) => 0,
-            (DataStatus::DigestError, _) => {
+            (DataStatus::DigestError(_), _) => {
                 slot.fail(sense::digest_error());
                 0
             }

@@ -1,7 +1,7 @@
 //! The end of a task: response, place in the window, slot.
 
 use iscsi::datamover::{Control, Datamover};
-use iscsi::wire::BHS_LEN;
+use iscsi::wire::{BHS_LEN, Bhs, reject_reason};
 use scsi::{Outcome, SenseFormat, Status};
 
 use super::full::{Close, Full};
@@ -118,6 +118,16 @@ impl<D: Datamover> Full<D> {
         let reject = self.proto.reject(reason);
         debug_assert_eq!(reject.data_segment_length() as usize, BHS_LEN);
         dm.send_control(&reject, bhs.as_bytes()).map_err(|_| Close::Now)
+    }
+
+    /// Rejects a PDU whose data arrived damaged (RFC 7143 §7.8). Its task ends with a status of its own, so a Reject for
+    /// which there is no room just now is left out.
+    pub(crate) fn reject_damaged(&mut self, dm: &mut D, ctx: &mut Context<'_>, bhs: &Bhs) {
+        ctx.stats.rejects += 1;
+        let reject = self.proto.reject(reject_reason::DATA_DIGEST_ERROR);
+        if dm.send_control(&reject, bhs.as_bytes()).is_err() {
+            self.proto.return_numbers();
+        }
     }
 
     fn sense_format(&self, ctx: &Context<'_>, index: u16) -> SenseFormat {

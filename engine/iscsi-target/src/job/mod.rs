@@ -113,6 +113,10 @@ impl<D: Datamover> Full<D> {
             return;
         };
         slot.outstanding -= 1;
+        if let DataStatus::DigestError(bhs) = status {
+            self.reject_damaged(dm, ctx, &bhs);
+        }
+        let slot = self.slot(index);
         let chunk = usize::from(tag.kind() & 0x0F);
         match tag.kind() & 0xF0 {
             kind::PUT => {
@@ -155,7 +159,7 @@ impl<D: Datamover> Full<D> {
                 slot.fail(Outcome::status(Status::TaskAborted));
                 0
             }
-            DataStatus::DigestError => {
+            DataStatus::DigestError(_) => {
                 slot.fail(sense::digest_error());
                 0
             }

@@ -157,6 +157,7 @@ fn a_wrong_data_digest_costs_only_its_pdu() {
         let bhs = command.encode().with_data_segment_length(len as u32);
         let bytes = encode(&bhs, &[], &pattern(1, len), peer.digests());
         peer.send_bytes(&spoil(bytes)).unwrap();
+        assert_eq!(peer.hear_reject(), reject_reason::DATA_DIGEST_ERROR);
         peer.finish(command.itt, &[]).fails_with(0x0B, 0x47, 0x05);
     }
     // Solicited data.
@@ -165,6 +166,7 @@ fn a_wrong_data_digest_costs_only_its_pdu() {
     let out = iscsi::wire::DataOut { final_bit: true, itt, ttt: r2t.ttt, lun: r2t.lun, ..Default::default() };
     let bytes = encode(&out.encode().with_data_segment_length(4096), &[], &pattern(2, 4096), peer.digests());
     peer.send_bytes(&spoil(bytes)).unwrap();
+    assert_eq!(peer.hear_reject(), reject_reason::DATA_DIGEST_ERROR);
     peer.finish(itt, &[]).fails_with(0x0B, 0x47, 0x05);
     assert!(peer.read(&read16(0, 128), 64 << 10).good().data.iter().all(|byte| *byte == 0), "spoilt data was written");
 }

@@ -88,10 +88,11 @@ impl<S: Stream> Tcp<S> {
 
     /// The data of the current PDU is complete.
     fn on_payload(&mut self, intact: bool) -> Option<Upcall<()>> {
+        let damaged = (!intact).then(|| *self.receiver.bhs());
         match self.placing.take() {
-            Some(Placing::Get(key, len)) => self.transfers.placed(key, len, intact).map(data_done),
+            Some(Placing::Get(key, len)) => self.transfers.placed(key, len, damaged).map(data_done),
             Some(Placing::Immediate { tag, mut sink, filled }) => {
-                let status = if intact { DataStatus::Ok } else { DataStatus::DigestError };
+                let status = damaged.map_or(DataStatus::Ok, DataStatus::DigestError);
                 if intact {
                     sink.set_len(filled.max(sink.len()));
                 }

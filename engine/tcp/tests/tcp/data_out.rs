@@ -175,7 +175,7 @@ fn l6_a_wrong_data_digest_ends_the_get() {
     rig.pipe.0.borrow_mut().read_sizes = [10_000].into();
     rig.arrive(&wire);
     let events = rig.settle();
-    assert!(matches!(events[..], [Event::Done { status: DataStatus::DigestError, .. }]), "{events:?}");
+    assert!(matches!(events[..], [Event::Done { status: DataStatus::DigestError(_), .. }]), "{events:?}");
     rig.finish();
 }
 

@@ -287,7 +287,7 @@ fn a_wrong_digest_of_claimed_immediate_data_is_its_status() {
     wire[7000] ^= 1;
     rig.arrive(&wire);
     let events = rig.settle();
-    assert!(matches!(events[1], Event::Done { status: DataStatus::DigestError, .. }), "{events:?}");
+    assert!(matches!(events[1], Event::Done { status: DataStatus::DigestError(_), .. }), "{events:?}");
     rig.finish();
 }
 

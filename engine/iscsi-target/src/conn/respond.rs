@@ -120,8 +120,8 @@ impl<D: Datamover> Full<D> {
         dm.send_control(&reject, bhs.as_bytes()).map_err(|_| Close::Now)
     }
 
-    /// Rejects a PDU whose data arrived damaged (RFC 7143 §7.8). Its task ends with a status of its own, so a Reject for
-    /// which there is no room just now is left out.
+    /// Rejects a PDU whose data arrived damaged (RFC 7143 §7.8). Its task ends with a status of its own, so a Reject
+    /// for which there is no room just now is left out.
     pub(crate) fn reject_damaged(&mut self, dm: &mut D, ctx: &mut Context<'_>, bhs: &Bhs) {
         ctx.stats.rejects += 1;
         let reject = self.proto.reject(reject_reason::DATA_DIGEST_ERROR);

@@ -36,28 +36,14 @@ struct Known {
     durable: u64,
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn stamp(lba: u64, number: u64) -> Vec<u8> {
     let one: Vec<u8> = [lba.to_be_bytes(), number.to_be_bytes()].concat();
     one.repeat(BLOCK / one.len())
 }
 
-fn provision(serving: &Serving, file: &std::path::Path, port: u16) {
-    serving.ok(&["bdev_uring_create", &format!(r#"{{"name":"F","filename":{file:?},"block_size":{BLOCK}}}"#)]);
-    let portal = format!(r#"{{"tag":1,"portals":[{{"host":"127.0.0.1","port":"{port}"}}]}}"#);
-    serving.ok(&["iscsi_create_portal_group", &portal]);
-    serving.ok(&["iscsi_create_initiator_group", r#"{"tag":1,"initiators":["ANY"],"netmasks":["127.0.0.0/8"]}"#]);
-    let target = r#"{"name":"crash","alias_name":"","pg_ig_maps":[{"pg_tag":1,"ig_tag":1}],
-        "luns":[{"lun_id":0,"bdev_name":"F"}],"queue_depth":32,"disable_chap":true}"#;
-    serving.ok(&["iscsi_create_target_node", target]);
-}
-
 /// Writes to every `CONNECTIONS`-th block, from `first` on, until the engine is gone.
 fn write_until_it_dies(port: u16, first: u16, how: Durability, told: &std::sync::mpsc::Sender<()>) -> Vec<Known> {
-    let url: Url = format!("iscsi://127.0.0.1:{port}/iqn.2016-06.io.spdk:crash/0").parse().unwrap();
+    let url: Url = format!("iscsi://127.0.0.1:{port}/{}/0", support::TARGET).parse().unwrap();
     let options = Options { isid_qualifier: first + 1, ..Options::default() };
     let mut client = Client::connect(&url, &options).expect("the engine serves");
     let mut known = vec![Known::default(); BLOCKS as usize];
@@ -115,8 +101,9 @@ fn crash(how: Durability) {
     let file = dir.path().join("disk.img");
     std::fs::File::create(&file).unwrap().set_len(BLOCKS * BLOCK as u64).unwrap();
     let mut serving = Serving::start(&[]);
-    let port = free_port();
-    provision(&serving, &file, port);
+    let port = support::free_port();
+    serving.ok(&["bdev_uring_create", &format!(r#"{{"name":"F","filename":{file:?},"block_size":{BLOCK}}}"#)]);
+    support::export(&serving, "F", port);
     let (told, answers) = channel();
     let writers: Vec<_> = (0..CONNECTIONS)
         .map(|first| {

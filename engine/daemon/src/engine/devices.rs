@@ -233,7 +233,8 @@ fn inject(injector: &ErrorInjector, injection: &Injection) -> Result<(), EngineE
         InjectWhat::Nomem => ErrorType::NoMemory,
         InjectWhat::NvmeFailure => return unsupported("error_type: nvme_failure"),
     };
-    Ok(injector.inject(error::Injection { op, error, count: injection.count, range: None })?)
+    let Injection { count, range, .. } = *injection;
+    Ok(injector.inject(error::Injection { op, error, count, range })?)
 }
 
 fn bdev_stats(stat: &IoStat) -> BdevStats {

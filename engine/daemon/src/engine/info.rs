@@ -81,6 +81,8 @@ pub struct Injection {
     pub corrupt_offset: u64,
     /// What it becomes; 0 inverts it.
     pub corrupt_value: u8,
+    /// Only operations that touch a block from the first to the second; `None` is all of them.
+    pub range: Option<(u64, u64)>,
 }
 
 /// A block device as it is now.

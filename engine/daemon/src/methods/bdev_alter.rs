@@ -111,6 +111,23 @@ struct InjectError {
     corrupt_offset: u64,
     #[serde(default)]
     corrupt_value: u8,
+    /// Ours: the first block that an operation must touch; without it the whole device is meant.
+    lba: Option<u64>,
+    /// Ours: how many blocks from there on.
+    num_blocks: Option<u64>,
+}
+
+impl InjectError {
+    /// First and last block of the range, if there is one.
+    fn range(&self) -> Result<Option<(u64, u64)>, RpcError> {
+        let invalid = |what| Err(RpcError::errno(libc::EINVAL, what));
+        match (self.lba, self.num_blocks) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => invalid("num_blocks: expected together with lba"),
+            (Some(_), Some(0)) => invalid("num_blocks: expected 1 or more, got 0"),
+            (Some(first), blocks) => Ok(Some((first, first.saturating_add(blocks.unwrap_or(1) - 1)))),
+        }
+    }
 }
 
 fn one() -> u32 {
@@ -128,6 +145,7 @@ fn inject_error(ctx: &Control, params: InjectError) -> Result<Value, RpcError> {
         queue_depth: params.queue_depth,
         corrupt_offset: params.corrupt_offset,
         corrupt_value: params.corrupt_value,
+        range: params.range()?,
     };
     alter_error_layer(ctx, &params.name, &BdevChange::Inject(injection))
 }

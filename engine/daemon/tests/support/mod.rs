@@ -68,3 +68,23 @@ impl Drop for Serving {
         let _ = self.child.wait();
     }
 }
+
+/// The target that [`export`] makes.
+pub const TARGET: &str = "iqn.2016-06.io.spdk:test";
+
+/// A port nobody listens on just now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Exports a block device as LUN 0 of [`TARGET`] on a loopback port.
+pub fn export(serving: &Serving, bdev: &str, port: u16) {
+    let portal = format!(r#"{{"tag":1,"portals":[{{"host":"127.0.0.1","port":"{port}"}}]}}"#);
+    serving.ok(&["iscsi_create_portal_group", &portal]);
+    serving.ok(&["iscsi_create_initiator_group", r#"{"tag":1,"initiators":["ANY"],"netmasks":["127.0.0.0/8"]}"#]);
+    let target = format!(
+        r#"{{"name":"test","alias_name":"","pg_ig_maps":[{{"pg_tag":1,"ig_tag":1}}],"queue_depth":32,
+        "luns":[{{"lun_id":0,"bdev_name":"{bdev}"}}],"disable_chap":true}}"#
+    );
+    serving.ok(&["iscsi_create_target_node", &target]);
+}

@@ -68,6 +68,7 @@ fn errors_are_injected_into_error_devices_only() {
         queue_depth: 0,
         corrupt_offset: 0,
         corrupt_value: 0,
+        range: Some((0, 7)),
     };
     devices.alter("EE_N", &BdevChange::Inject(injection)).unwrap();
     assert_eq!(devices.alter("N", &BdevChange::Inject(injection)).unwrap_err().errno, libc::EINVAL);

@@ -130,6 +130,16 @@ fn error_layers() {
         json!({"name": "EE_N", "io_type": "x", "error_type": "failure"}),
         "io_type: unknown variant",
     );
+    let ranged = |lba: Value, num_blocks: Value| {
+        let mut params = json!({"name": "EE_N", "io_type": "read", "error_type": "failure"});
+        params["lba"] = lba;
+        params["num_blocks"] = num_blocks;
+        params
+    };
+    daemon.ok("bdev_error_inject_error", ranged(json!(3), json!(2)));
+    daemon.ok("bdev_error_inject_error", ranged(json!(3), Value::Null));
+    assert_eq!(daemon.code("bdev_error_inject_error", ranged(json!(3), json!(0))), -22);
+    assert_eq!(daemon.code("bdev_error_inject_error", ranged(Value::Null, json!(1))), -22);
     daemon.ok("bdev_error_delete", json!({"name": "EE_N"}));
 }
 

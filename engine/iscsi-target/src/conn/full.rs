@@ -102,7 +102,6 @@ impl<D: Datamover> Full<D> {
 
     fn control(&mut self, dm: &mut D, ctx: &mut Context<'_>, control: &Control<D::Remote>) -> Result<(), Close> {
         self.proto.keepalive.heard(ctx.now.get());
-        self.proto.acknowledge(&control.bhs);
         let opcode = control.bhs.opcode();
         if self.session.is_discovery()
             && !matches!(opcode, Opcode::TEXT_REQUEST | Opcode::LOGOUT_REQUEST | Opcode::NOP_OUT)

@@ -1,6 +1,6 @@
 //! Task management (RFC 7143 §11.5, §11.6): aborts that wait until nothing of the aborted tasks moves any more.
 
-use iscsi::connection::{Admission, Affected, TaskManagement};
+use iscsi::connection::{Affected, TaskManagement};
 use iscsi::datamover::{Control, Datamover};
 use iscsi::wire::{RESERVED_TAG, TmfRequest, reject_reason, tmf_response};
 use primitives::Serial;
@@ -54,13 +54,8 @@ impl<D: Datamover> Full<D> {
         control: &Control<D::Remote>,
     ) -> Result<(), Close> {
         let request = TmfRequest::decode(&control.bhs);
-        match self.proto.window.admit(request.cmd_sn, request.immediate, false) {
-            Admission::Deliver => {}
-            Admission::Drop => return Ok(()),
-            Admission::Hold => return Err(self.gap("task management request")),
-            Admission::TooManyImmediate => {
-                return self.reject(dm, ctx, control, reject_reason::TOO_MANY_IMMEDIATE_COMMANDS);
-            }
+        if !self.admit_request(&control.bhs, "task management request")? {
+            return Ok(());
         }
         ctx.stats.task_management += 1;
         let unit = Lun(request.lun).number().and_then(|n| self.units.find(n));

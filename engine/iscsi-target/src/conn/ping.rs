@@ -2,7 +2,7 @@
 
 use iscsi::connection::{Admission, KeepaliveStep};
 use iscsi::datamover::{Arrival, Control, Datamover};
-use iscsi::wire::{RESERVED_TAG, reject_reason};
+use iscsi::wire::{Bhs, RESERVED_TAG, reject_reason};
 
 use super::full::{Close, Full};
 use crate::context::Context;
@@ -23,10 +23,8 @@ impl<D: Datamover> Full<D> {
             // should not have is not consumed. An answer to a ping never sent is dropped as harmless.
             return Ok(());
         }
-        match self.proto.window.admit(bhs.cmd_sn(), bhs.immediate(), false) {
-            Admission::Deliver => {}
-            Admission::Drop | Admission::TooManyImmediate => return Ok(()),
-            Admission::Hold => return Err(self.gap("NOP-Out")),
+        if !self.admit_request(bhs, "NOP-Out")? {
+            return Ok(());
         }
         if control.arrival == Arrival::BadDigest {
             return self.reject(dm, ctx, control, reject_reason::DATA_DIGEST_ERROR);
@@ -64,11 +62,18 @@ impl<D: Datamover> Full<D> {
         dm.send_control(&bhs, &[]).map_err(|_| Close::Now)
     }
 
-    /// A request that is no SCSI command came ahead of a gap in CmdSN. With one connection to a session requests cannot
-    /// overtake each other (RFC 7143 §4.2.2.1), so the initiator is broken.
-    pub(super) fn gap(&self, what: &str) -> Close {
-        tracing::warn!(session = %self.session, "{what} ahead of a gap in CmdSN; closing the connection");
-        Close::Now
+    /// Judges the CmdSN of a request that is no SCSI command. `false`: drop it silently. Ahead of a gap in CmdSN the
+    /// connection ends: with one connection to a session requests cannot overtake each other (RFC 7143 §4.2.2.1), so
+    /// the initiator is broken.
+    pub(super) fn admit_request(&mut self, bhs: &Bhs, what: &str) -> Result<bool, Close> {
+        match self.proto.window.admit(bhs.cmd_sn(), bhs.immediate(), false) {
+            Admission::Deliver => Ok(true),
+            Admission::Drop | Admission::TooManyImmediate => Ok(false),
+            Admission::Hold => {
+                tracing::warn!(session = %self.session, "{what} ahead of a gap in CmdSN; closing the connection");
+                Err(Close::Now)
+            }
+        }
     }
 }
 

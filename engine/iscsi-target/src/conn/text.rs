@@ -1,6 +1,5 @@
 //! Text requests and logout in full-feature phase (RFC 7143 §11.10, §11.14).
 
-use iscsi::connection::Admission;
 use iscsi::datamover::{Arrival, Control, Datamover};
 use iscsi::discovery::{Portal, TargetRecord, TextStep};
 use iscsi::wire::{LogoutRequest, logout_reason, logout_response, reject_reason};
@@ -17,13 +16,14 @@ impl<D: Datamover> Full<D> {
         control: &Control<D::Remote>,
     ) -> Result<(), Close> {
         let bhs = &control.bhs;
-        match self.proto.window.admit(bhs.cmd_sn(), bhs.immediate(), false) {
-            Admission::Deliver => {}
-            Admission::Drop | Admission::TooManyImmediate => return Ok(()),
-            Admission::Hold => return Err(self.gap("text request")),
+        if !self.admit_request(bhs, "text request")? {
+            return Ok(());
         }
-        if control.arrival != Arrival::Here {
-            return self.reject(dm, ctx, control, reject_reason::DATA_DIGEST_ERROR);
+        match control.arrival {
+            Arrival::Here => {}
+            Arrival::BadDigest => return self.reject(dm, ctx, control, reject_reason::DATA_DIGEST_ERROR),
+            // Longer than any text that is taken.
+            Arrival::Coming => return self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR),
         }
         let most = dm.control_segment_limit();
         let mut step = self.text.receive(bhs, dm.segment(), &mut self.proto.parameters, most);
@@ -53,10 +53,8 @@ impl<D: Datamover> Full<D> {
         control: &Control<D::Remote>,
     ) -> Result<(), Close> {
         let request = LogoutRequest::decode(&control.bhs);
-        match self.proto.window.admit(request.cmd_sn, request.immediate, false) {
-            Admission::Deliver => {}
-            Admission::Drop | Admission::TooManyImmediate => return Ok(()),
-            Admission::Hold => return Err(self.gap("logout request")),
+        if !self.admit_request(&control.bhs, "logout request")? {
+            return Ok(());
         }
         let response = match request.reason {
             logout_reason::CLOSE_SESSION => logout_response::CLOSED,

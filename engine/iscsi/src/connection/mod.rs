@@ -22,10 +22,10 @@ use primitives::Serial;
 use crate::datamover::Numbers;
 use crate::login::Authenticated;
 use crate::negotiate::Parameters;
-use crate::wire::Bhs;
 
 /// The numbering state of a connection in full-feature phase, and of its session: with one connection to a session
-/// (MaxConnections=1) they are one thing.
+/// (MaxConnections=1) they are one thing. ExpStatSN is not part of it: at ERL 0 no answer is kept after it was sent, so
+/// none is freed by being acknowledged.
 #[derive(Debug)]
 pub struct FullFeature {
     /// What was negotiated.
@@ -37,7 +37,6 @@ pub struct FullFeature {
     /// NOP-In pings.
     pub keepalive: Keepalive,
     stat_sn: Serial,
-    exp_stat_sn: Serial,
     _authenticated: Authenticated,
 }
 
@@ -59,7 +58,6 @@ impl FullFeature {
             tasks: TaskMap::new(usize::from(depth) + usize::from(crate::limits::IMMEDIATE_COMMANDS)),
             keepalive,
             stat_sn,
-            exp_stat_sn: stat_sn,
             _authenticated: authenticated,
         }
     }
@@ -80,19 +78,5 @@ impl FullFeature {
     /// Undoes the last [`FullFeature::take_numbers`] for a PDU the datamover refused.
     pub fn return_numbers(&mut self) {
         self.stat_sn = self.stat_sn.minus(1);
-    }
-
-    /// Notes the initiator's ExpStatSN. Values from the future acknowledge nothing.
-    pub fn acknowledge(&mut self, bhs: &Bhs) {
-        let exp = bhs.exp_stat_sn();
-        if exp.within(self.exp_stat_sn, self.stat_sn) {
-            self.exp_stat_sn = exp;
-        }
-    }
-
-    /// Every status sent so far was acknowledged.
-    #[must_use]
-    pub fn all_acknowledged(&self) -> bool {
-        self.exp_stat_sn == self.stat_sn
     }
 }

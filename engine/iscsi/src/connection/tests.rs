@@ -1,6 +1,6 @@
 use super::*;
 use crate::login::Authenticated;
-use crate::wire::{NopOut, ScsiResponse, TmfRequest, function, tmf_response};
+use crate::wire::{ScsiResponse, TmfRequest, function, tmf_response};
 
 fn full(exp_cmd_sn: u32, stat_sn: u32) -> FullFeature {
     let keepalive = Keepalive::new(0, 0, 0);
@@ -20,20 +20,6 @@ fn a_status_takes_a_number_and_a_ping_only_shows_it() {
     assert_eq!(second.data_segment_length(), 5);
     full.return_numbers();
     assert_eq!(full.numbers().stat_sn, Serial(0));
-}
-
-#[test]
-fn only_statuses_that_were_sent_are_acknowledged() {
-    let mut full = full(1, 10);
-    let exp = |n| NopOut { exp_stat_sn: Serial(n), ..NopOut::default() }.encode();
-    let _ = full.take_numbers();
-    assert!(!full.all_acknowledged());
-    full.acknowledge(&exp(12));
-    assert!(!full.all_acknowledged(), "the future acknowledges nothing");
-    full.acknowledge(&exp(11));
-    assert!(full.all_acknowledged());
-    full.acknowledge(&exp(9));
-    assert!(full.all_acknowledged(), "nor does the past take anything back");
 }
 
 #[test]

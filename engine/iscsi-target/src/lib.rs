@@ -18,4 +18,5 @@ mod slot;
 pub mod stats;
 pub mod target;
 pub mod unit;
+mod wire;
 pub mod worker;

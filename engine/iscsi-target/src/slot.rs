@@ -1,5 +1,6 @@
 //! A task's slot: everything one outstanding SCSI command holds. A fixed number per connection, reused for ever.
 
+use iscsi::datamover::Advertised;
 use primitives::{Buf, Key, Tag};
 use scsi::{BlockOp, Outcome};
 
@@ -93,7 +94,7 @@ pub struct Chunk {
 
 /// One outstanding SCSI command.
 #[derive(Debug)]
-pub struct Slot<R> {
+pub struct Slot {
     /// Phase.
     pub phase: Phase,
     /// Low 24 bits go into tags.
@@ -121,7 +122,7 @@ pub struct Slot<R> {
     /// Expected Data Transfer Length.
     pub edtl: u32,
     /// The initiator's buffers.
-    pub remote: R,
+    pub remote: Advertised,
     /// The block operation.
     pub op: Option<BlockOp>,
     /// Data that came unasked for a task that may not start yet.
@@ -173,7 +174,7 @@ pub struct Slot<R> {
     pub chunks: [Chunk; CHUNKS],
 }
 
-impl<R: Copy + Default> Default for Slot<R> {
+impl Default for Slot {
     fn default() -> Self {
         Self {
             phase: Phase::Free,
@@ -189,7 +190,7 @@ impl<R: Copy + Default> Default for Slot<R> {
             counted: false,
             in_task_set: false,
             edtl: 0,
-            remote: R::default(),
+            remote: Advertised::default(),
             op: None,
             early: None,
             reads: None,
@@ -218,7 +219,7 @@ impl<R: Copy + Default> Default for Slot<R> {
     }
 }
 
-impl<R: Copy + Default> Slot<R> {
+impl Slot {
     /// The tag of a sub-operation of this task.
     pub fn tag(&self, owner: u16, index: u16, kind: u8, chunk: usize) -> Tag {
         Tag::new(kind | chunk as u8, owner, index, self.generation)

@@ -42,7 +42,7 @@ const PORTAL: u64 = 1 << 63;
 
 /// A connection over TCP and its place in the epoll set.
 pub(crate) struct TcpConn {
-    conn: Conn<Tcp>,
+    conn: Conn,
     /// Watched for room to write.
     writing: bool,
     /// A step of it panicked: its memory is not touched any more, and its slot is never used again.
@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// Steps one connection behind its panic boundary.
-    fn step(&mut self, index: u32, now: Nanos, pools: &mut Pools, f: impl FnOnce(&mut Conn<Tcp>, &mut Context<'_>)) {
+    fn step(&mut self, index: u32, now: Nanos, pools: &mut Pools, f: impl FnOnce(&mut Conn, &mut Context<'_>)) {
         let Some((_, entry)) = self.conns.at(index) else { return };
         if entry.poisoned {
             return;

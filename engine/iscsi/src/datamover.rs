@@ -35,7 +35,25 @@ pub struct TaskName {
     pub lun: [u8; 8],
 }
 
-/// SCSI status that rides the last Data-In PDU (RFC 7143 §11.7.3). Only with [`Datamover::PHASE_COLLAPSE`].
+/// One buffer of an initiator, as it advertised it (RFC 7145 §9.2). From the wire: nothing about it is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Advertisement {
+    /// Steering tag.
+    pub stag: u32,
+    /// Base offset; with Linux the virtual address.
+    pub va: u64,
+}
+
+/// What an initiator advertised of a task's buffers: nothing over a byte stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Advertised {
+    /// The buffer that write data is read from.
+    pub write: Option<Advertisement>,
+    /// The buffer that read data is written to.
+    pub read: Option<Advertisement>,
+}
+
+/// SCSI status that rides the last Data-In PDU (RFC 7143 §11.7.3). Only with [`Datamover::phase_collapse`].
 #[derive(Clone, Copy, Debug)]
 pub struct FinalStatus {
     /// SCSI status byte; always one without sense data.
@@ -51,13 +69,13 @@ pub struct FinalStatus {
 /// Put_Data (RFC 5047 §8.2): bytes of `data` to the initiator's read buffer.
 #[derive(Debug)]
 #[must_use = "a PutData carries its buffer"]
-pub struct PutData<R> {
+pub struct PutData {
     /// Comes back in [`Upcall::DataDone`].
     pub tag: Tag,
     /// The task.
     pub task: TaskName,
     /// Where the initiator said its buffers are.
-    pub remote: R,
+    pub remote: Advertised,
     /// The memory; bytes `start..start + len` of it are sent.
     pub data: Buf,
     /// First byte of `data`.
@@ -79,13 +97,13 @@ pub struct PutData<R> {
 /// Get_Data (RFC 5047 §8.3): bytes of the initiator's write buffer into `sink`.
 #[derive(Debug)]
 #[must_use = "a GetData carries its buffer"]
-pub struct GetData<R> {
+pub struct GetData {
     /// Comes back in [`Upcall::DataDone`].
     pub tag: Tag,
     /// The task.
     pub task: TaskName,
     /// Where the initiator said its buffers are, past its unsolicited bytes.
-    pub remote: R,
+    pub remote: Advertised,
     /// Where the bytes go: from byte `start` of it.
     pub sink: Buf,
     /// First byte of `sink`.
@@ -134,7 +152,7 @@ pub enum Arrival {
 
 /// A Control_Notify (RFC 5047 §9.1): any PDU but Data-Out.
 #[derive(Clone, Copy, Debug)]
-pub struct Control<R> {
+pub struct Control {
     /// The header as received.
     pub bhs: Bhs,
     /// Length of the data segment in bytes, without padding.
@@ -142,15 +160,15 @@ pub struct Control<R> {
     /// Where the data segment is. `Here` when `len` is zero.
     pub arrival: Arrival,
     /// The buffers the initiator advertised with it.
-    pub remote: R,
+    pub remote: Advertised,
 }
 
 /// Events a datamover reports.
 #[derive(Debug)]
 #[must_use = "an upcall may carry a buffer"]
-pub enum Upcall<R> {
+pub enum Upcall {
     /// A PDU arrived (§9.1).
-    Control(Control<R>),
+    Control(Control),
     /// A put, a get or accepted immediate data ended (§9.3).
     DataDone {
         /// The operation's tag.
@@ -207,11 +225,8 @@ pub struct Later;
 
 /// The wall between iSCSI and its transports (RFC 5047 §8, §9).
 pub trait Datamover {
-    /// What an initiator advertises of its buffers: STags and offsets over RDMA, nothing over a byte stream.
-    type Remote: Copy + Default + fmt::Debug;
-
     /// The status may ride the last Data-In (RFC 7143 §11.7.3); forbidden by RFC 7145 §7.3.2.
-    const PHASE_COLLAPSE: bool;
+    fn phase_collapse(&self) -> bool;
 
     /// The largest data segment a control PDU to the initiator may carry in full-feature phase.
     fn control_segment_limit(&self) -> usize;
@@ -220,7 +235,7 @@ pub trait Datamover {
     fn receive(&mut self) -> bool;
 
     /// The next event, or `None` when more has to be received first.
-    fn poll(&mut self) -> Option<Upcall<Self::Remote>>;
+    fn poll(&mut self) -> Option<Upcall>;
 
     /// The data segment of the [`Control`] last polled, if it was [`Arrival::Here`].
     fn segment(&self) -> &[u8];
@@ -245,17 +260,27 @@ pub trait Datamover {
     /// [`Later`] when the transmit queue is full; nothing was queued.
     fn send_control(&mut self, bhs: &Bhs, data: &[u8]) -> Result<(), Later>;
 
+    /// Send_Control of a SCSI Response, which ends the task: over RDMA it may close the buffers the initiator
+    /// advertised for it (RFC 7145 §7.3.2). No put or get of the task may be made afterwards, and its gets have ended.
+    ///
+    /// # Errors
+    /// [`Later`] as [`Datamover::send_control`].
+    fn send_response(&mut self, bhs: &Bhs, data: &[u8], buffers: &Advertised) -> Result<(), Later> {
+        let _ = buffers;
+        self.send_control(bhs, data)
+    }
+
     /// Put_Data (§8.2). Returns the DataSN that follows.
     ///
     /// # Errors
     /// The operation, when the transmit queue is full.
-    fn put_data(&mut self, put: PutData<Self::Remote>) -> Result<u32, PutData<Self::Remote>>;
+    fn put_data(&mut self, put: PutData) -> Result<u32, PutData>;
 
     /// Get_Data (§8.3).
     ///
     /// # Errors
     /// The operation, when the transmit queue or the table of transfers is full.
-    fn get_data(&mut self, get: GetData<Self::Remote>) -> Result<(), GetData<Self::Remote>>;
+    fn get_data(&mut self, get: GetData) -> Result<(), GetData>;
 
     /// Deallocate_Task_Resources (§8.9): every put, get and immediate segment whose tag has this owner and index
     /// comes back by [`Upcall::DataDone`] as soon as the transport is done with its memory; data that still arrives

@@ -34,7 +34,7 @@ impl Split {
     }
 
     /// The PDU of `put` that begins `at` bytes into it and is number `index` of it.
-    pub fn piece(self, put: &PutData<()>, at: u32, index: u32) -> Piece {
+    pub fn piece(self, put: &PutData, at: u32, index: u32) -> Piece {
         let offset = put.offset.wrapping_add(at);
         let left_of_burst = self.burst - offset % self.burst;
         let len = (put.len - at).min(self.segment).min(left_of_burst);
@@ -64,19 +64,19 @@ impl Split {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iscsi::datamover::{FinalStatus, Numbers, TaskName};
+    use iscsi::datamover::{Advertised, FinalStatus, Numbers, TaskName};
     use primitives::{Buf, Home, Serial, Tag};
     use proptest::prelude::*;
     use std::ptr::NonNull;
 
-    fn put(offset: u32, len: u32, last: bool) -> PutData<()> {
+    fn put(offset: u32, len: u32, last: bool) -> PutData {
         // SAFETY: a handle to nothing.
         let data = unsafe { Buf::from_raw(NonNull::dangling(), 0, Home::Lent) };
         let status = FinalStatus { status: 0, stat_sn: Serial(77), residual_flags: 2, residual: 5 };
         PutData {
             tag: Tag::default(),
             task: TaskName { itt: 9, lun: [0, 1, 0, 0, 0, 0, 0, 0] },
-            remote: (),
+            remote: Advertised::default(),
             data,
             start: 0,
             len,
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    fn pieces(split: Split, put: &PutData<()>) -> Vec<(DataIn, u32)> {
+    fn pieces(split: Split, put: &PutData) -> Vec<(DataIn, u32)> {
         let (mut at, mut out) = (0, Vec::new());
         loop {
             let piece = split.piece(put, at, out.len() as u32);

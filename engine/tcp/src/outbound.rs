@@ -16,7 +16,7 @@ enum Job {
 
 #[derive(Debug)]
 struct Put {
-    data: PutData<()>,
+    data: PutData,
     /// Bytes and PDUs handed to the sender.
     framed: u32,
     pdus: u32,
@@ -76,7 +76,7 @@ impl Outbound {
         Ok(())
     }
 
-    pub fn put(&mut self, data: PutData<()>) -> Result<u32, PutData<()>> {
+    pub fn put(&mut self, data: PutData) -> Result<u32, PutData> {
         if !self.has_room_for_data() {
             return Err(data);
         }

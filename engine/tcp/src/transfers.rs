@@ -129,7 +129,7 @@ impl Transfers {
     }
 
     /// Adds a get whose data will be solicited; returns the TTT for its R2T. There must be room.
-    pub fn solicit(&mut self, get: GetData<()>) -> Result<u32, GetData<()>> {
+    pub fn solicit(&mut self, get: GetData) -> Result<u32, GetData> {
         if self.is_full() {
             return Err(get);
         }
@@ -139,7 +139,7 @@ impl Transfers {
     }
 
     /// Adds a get for unsolicited data; ends it at once when none will come.
-    pub fn expect(&mut self, get: GetData<()>) -> Result<Option<Ended>, GetData<()>> {
+    pub fn expect(&mut self, get: GetData) -> Result<Option<Ended>, GetData> {
         if self.is_full() {
             return Err(get);
         }
@@ -154,7 +154,7 @@ impl Transfers {
         Ok(None)
     }
 
-    fn insert(&mut self, get: GetData<()>) -> Key {
+    fn insert(&mut self, get: GetData) -> Key {
         assert!(get.len > 0 && get.start as usize + get.len as usize <= get.sink.capacity(), "a get without room");
         let get = Get {
             large: !get.unsolicited && get.len.min(self.segment) >= DIRECT_MIN,

@@ -11,13 +11,14 @@ use crate::context::Context;
 use crate::job::{Stall, Step};
 use crate::sense;
 use crate::slot::{Chunk, ChunkState, Phase, kind};
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
+impl Full {
     pub(super) fn scsi_command(
         &mut self,
-        dm: &mut D,
+        dm: &mut Wire,
         ctx: &mut Context<'_>,
-        control: &Control<D::Remote>,
+        control: &Control,
     ) -> Result<(), Close> {
         let command = ScsiCommand::decode(&control.bhs);
         if self.proto.tasks.get(command.itt).is_some() {
@@ -41,7 +42,7 @@ impl<D: Datamover> Full<D> {
                 self.proto.window.finished(command.immediate);
             }
             ctx.stats.task_set_full += 1;
-            return self.refuse_command(dm, command.itt, command.edtl, Status::TaskSetFull);
+            return self.refuse_command(dm, &command, &control.remote, Status::TaskSetFull);
         };
         if !command.final_bit && self.peek(index).unsolicited == 0 {
             // Nothing is left that it could send unasked. What it sends all the same must not wait for a get.
@@ -74,7 +75,7 @@ impl<D: Datamover> Full<D> {
         &mut self,
         ctx: &mut Context<'_>,
         command: &ScsiCommand,
-        control: &Control<D::Remote>,
+        control: &Control,
         delivered: bool,
     ) -> Option<u16> {
         let index = self.take_slot()?;
@@ -114,7 +115,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// The task's CmdSN has come: it enters the task set of its logical unit and starts, or waits there.
-    pub(super) fn enable(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    pub(super) fn enable(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         if self.slot(index).phase == Phase::Held {
             self.slot(index).phase = Phase::Ready;
         }
@@ -125,7 +126,7 @@ impl<D: Datamover> Full<D> {
         }
     }
 
-    pub(super) fn start_or_stall(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    pub(super) fn start_or_stall(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         self.slot(index).phase = Phase::Ready;
         if self.peek(index).fetching == 0 && self.plan(dm, ctx, index).is_err() {
             self.stall(index);
@@ -133,7 +134,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// `advance` for a task in phase Ready: a later turn may have the buffer it needs.
-    pub(crate) fn start(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    pub(crate) fn start(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         if self.peek(index).fetching > 0 {
             // Data that came before the task's turn is still arriving; its end brings the task back here.
             return Ok(());
@@ -144,7 +145,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Decides the command. Afterwards the slot is in the phase that does what the plan says.
-    fn plan(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn plan(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let slot = self.peek(index);
         if slot.outcome.is_some() {
             self.slot(index).phase = Phase::Moving;
@@ -171,7 +172,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Turns a plan into a phase.
-    pub(crate) fn follow(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, plan: Plan) {
+    pub(crate) fn follow(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, plan: Plan) {
         let slot = self.slot(index);
         slot.phase = Phase::Moving;
         match plan {
@@ -226,7 +227,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Puts the immediate data of a command where its task wants it. It is there only now.
-    fn place_immediate(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
+    fn place_immediate(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, control: &Control) {
         let len = control.len;
         let slot = self.peek(index);
         if slot.outcome.is_some() || slot.phase == Phase::Free {
@@ -285,7 +286,7 @@ impl<D: Datamover> Full<D> {
 
     /// What a task that may not start yet sends unasked goes into a buffer of its own. Left in the stream it would stop
     /// everything behind it, perhaps the very data that the task waits for.
-    fn keep_early(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, control: &Control<D::Remote>) {
+    fn keep_early(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, control: &Control) {
         let Some(mut buf) = ctx.pools.take(self.peek(index).solicited_from as usize) else {
             return self.refuse_early(dm, ctx, index);
         };
@@ -302,7 +303,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Asks for the unsolicited Data-Out of a task that may not start yet.
-    fn await_early(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    fn await_early(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         let numbers = self.proto.numbers();
         let owner = self.owner();
         let slot = self.slot(index);
@@ -337,7 +338,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// There is no place for data that cannot be asked for again: the task fails when its turn comes.
-    fn refuse_early(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    fn refuse_early(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         let slot = self.slot(index);
         slot.fail(Outcome::status(Status::TaskSetFull));
         dm.refuse_unsolicited(slot.itt);
@@ -345,7 +346,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Unasked data of a task that could not start when it came is in the slot's early buffer.
-    pub(crate) fn early_fetched(&mut self, dm: &mut D, ctx: &mut Context<'_>, tag: Tag, status: DataStatus) {
+    pub(crate) fn early_fetched(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, tag: Tag, status: DataStatus) {
         let index = tag.index();
         let slot = self.slot(index);
         let immediate = tag.kind() & 0xF0 == kind::EARLY_IMMEDIATE;
@@ -385,7 +386,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// The gap closed: held tasks whose number has come start in order.
-    pub(super) fn deliver_held(&mut self, dm: &mut D, ctx: &mut Context<'_>) {
+    pub(super) fn deliver_held(&mut self, dm: &mut Wire, ctx: &mut Context<'_>) {
         while self.held > 0 {
             let expected = self.proto.window.expected();
             let next = self.live().find(|i| {
@@ -410,7 +411,7 @@ impl<D: Datamover> Full<D> {
 }
 
 /// A command outside the window, or a duplicate: as if it had never come, its data included.
-fn drop_silently<D: Datamover>(dm: &mut D, itt: u32) -> Result<(), Close> {
+fn drop_silently(dm: &mut Wire, itt: u32) -> Result<(), Close> {
     dm.refuse_unsolicited(itt);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `Full`: a connection in full-feature phase. Owns the task slots; the jobs in `crate::job` work on them.
 
 use iscsi::connection::{FullFeature, Residual};
-use iscsi::datamover::{Control, Datamover, Upcall};
+use iscsi::datamover::{Control, Upcall};
 use iscsi::discovery::TextExchange;
 use iscsi::limits::IMMEDIATE_COMMANDS;
 use iscsi::wire::{Opcode, reject_reason};
@@ -15,6 +15,7 @@ use crate::session::{ConnId, Session};
 use crate::slot::{Phase, Slot};
 use crate::target::Entrance;
 use crate::unit::LocalUnits;
+use crate::wire::Wire;
 
 /// Why a connection has to be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +28,7 @@ pub enum Close {
 
 /// A connection in full-feature phase.
 #[expect(missing_debug_implementations, reason = "datamovers need none")]
-pub struct Full<D: Datamover> {
+pub struct Full {
     /// Numbering.
     pub(crate) proto: FullFeature,
     /// Who it serves.
@@ -37,14 +38,14 @@ pub struct Full<D: Datamover> {
     pub(super) management: Management,
     pub(super) text: TextExchange,
     pub(super) held: u16,
-    slots: Box<[Slot<D::Remote>]>,
+    slots: Box<[Slot]>,
     free: IndexQueue,
     stalled: IndexQueue,
     pub(super) id: ConnId,
     pub(super) entrance: Entrance,
 }
 
-impl<D: Datamover> Full<D> {
+impl Full {
     /// Slots a connection with this command window has.
     pub(crate) fn slots_for(depth: u16) -> usize {
         usize::from(depth) + usize::from(IMMEDIATE_COMMANDS) + SPARE_SLOTS
@@ -84,7 +85,7 @@ impl<D: Datamover> Full<D> {
     ///
     /// # Errors
     /// How it has to be closed.
-    pub(crate) fn upcall(&mut self, dm: &mut D, ctx: &mut Context<'_>, upcall: Upcall<D::Remote>) -> Result<(), Close> {
+    pub(crate) fn upcall(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, upcall: Upcall) -> Result<(), Close> {
         match upcall {
             Upcall::Control(control) => self.control(dm, ctx, &control),
             Upcall::DataDone { tag, buf, status } => {
@@ -100,7 +101,7 @@ impl<D: Datamover> Full<D> {
         }
     }
 
-    fn control(&mut self, dm: &mut D, ctx: &mut Context<'_>, control: &Control<D::Remote>) -> Result<(), Close> {
+    fn control(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, control: &Control) -> Result<(), Close> {
         self.proto.keepalive.heard(ctx.now.get());
         let opcode = control.bhs.opcode();
         if self.session.is_discovery()
@@ -117,7 +118,7 @@ impl<D: Datamover> Full<D> {
         Ok(())
     }
 
-    fn dispatch(&mut self, dm: &mut D, ctx: &mut Context<'_>, control: &Control<D::Remote>) -> Result<(), Close> {
+    fn dispatch(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, control: &Control) -> Result<(), Close> {
         match control.bhs.opcode() {
             Opcode::SCSI_COMMAND => self.scsi_command(dm, ctx, control),
             Opcode::NOP_OUT => self.nop_out(dm, ctx, control),
@@ -132,7 +133,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Steps the tasks that could not go on in an earlier turn, each once.
-    pub(crate) fn step_stalled(&mut self, dm: &mut D, ctx: &mut Context<'_>) {
+    pub(crate) fn step_stalled(&mut self, dm: &mut Wire, ctx: &mut Context<'_>) {
         for _ in 0..self.stalled.len() {
             let Some(index) = self.stalled.pop() else { break };
             self.slots[index as usize].stalled = false;
@@ -155,17 +156,17 @@ impl<D: Datamover> Full<D> {
     }
 
     /// The slot of a task. Indices come from this connection's own queues and tags.
-    pub(crate) fn slot(&mut self, index: u16) -> &mut Slot<D::Remote> {
+    pub(crate) fn slot(&mut self, index: u16) -> &mut Slot {
         &mut self.slots[usize::from(index)]
     }
 
     /// The slot of a task, to look at.
-    pub(crate) fn peek(&self, index: u16) -> &Slot<D::Remote> {
+    pub(crate) fn peek(&self, index: u16) -> &Slot {
         &self.slots[usize::from(index)]
     }
 
     /// The slot a completion belongs to, unless that task is over.
-    pub(crate) fn current(&mut self, tag: Tag) -> Option<&mut Slot<D::Remote>> {
+    pub(crate) fn current(&mut self, tag: Tag) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(tag.index())).filter(|slot| slot.is_current(tag))
     }
 

@@ -13,8 +13,8 @@ use crate::control::{Joined, PendingRegistration, has_room, register};
 use crate::session::{PortPair, Session};
 use crate::target::At;
 
-impl<D: Datamover> Conn<D> {
-    pub(super) fn login_upcall(&mut self, ctx: &mut Context<'_>, upcall: Upcall<D::Remote>) -> Result<(), Close> {
+impl Conn {
+    pub(super) fn login_upcall(&mut self, ctx: &mut Context<'_>, upcall: Upcall) -> Result<(), Close> {
         match upcall {
             Upcall::Control(control) => {
                 let State::Login(login) = &mut self.state else { return Ok(()) };
@@ -140,7 +140,7 @@ impl<D: Datamover> Conn<D> {
             target: joined.target,
         };
         tracing::info!(peer = %self.entrance.peer, core = ctx.core.0, "{session}: logged in");
-        let slots = Full::<D>::slots_for(depth);
+        let slots = Full::slots_for(depth);
         let mut units = SessionUnits::new(session.nexus, slots);
         for (lun, id, key) in joined.units {
             units.add(lun, id, key);

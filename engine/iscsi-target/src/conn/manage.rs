@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::control::{Reset, has_room, reset_everywhere};
 use crate::limits::TASK_MANAGEMENT;
 use crate::slot::{Phase, kind};
+use crate::wire::Wire;
 
 /// A function being carried out.
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +47,12 @@ pub struct Management {
     pub(super) cold: bool,
 }
 
-impl<D: Datamover> Full<D> {
+impl Full {
     pub(super) fn task_management_request(
         &mut self,
-        dm: &mut D,
+        dm: &mut Wire,
         ctx: &mut Context<'_>,
-        control: &Control<D::Remote>,
+        control: &Control,
     ) -> Result<(), Close> {
         let request = TmfRequest::decode(&control.bhs);
         if !self.admit_request(&control.bhs, "task management request")? {
@@ -101,7 +102,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Every other core is done with the reset that stands at `place`.
-    pub(crate) fn management_done_elsewhere(&mut self, dm: &mut D, place: u8) -> Result<(), Close> {
+    pub(crate) fn management_done_elsewhere(&mut self, dm: &mut Wire, place: u8) -> Result<(), Close> {
         if let Some(Some(pending)) = self.management.pending.get_mut(usize::from(place)) {
             pending.elsewhere = false;
         }
@@ -109,7 +110,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Answers the functions whose tasks are gone.
-    pub(crate) fn finish_management(&mut self, dm: &mut D) -> Result<(), Close> {
+    pub(crate) fn finish_management(&mut self, dm: &mut Wire) -> Result<(), Close> {
         for place in 0..TASK_MANAGEMENT {
             let Some(pending) = self.management.pending[place] else { continue };
             if pending.elsewhere || self.is_draining(pending.scope) {
@@ -127,13 +128,13 @@ impl<D: Datamover> Full<D> {
         self.management.pending.iter().any(Option::is_some)
     }
 
-    fn answer_management(&mut self, dm: &mut D, itt: u32, response: u8) -> Result<(), Close> {
+    fn answer_management(&mut self, dm: &mut Wire, itt: u32, response: u8) -> Result<(), Close> {
         let bhs = self.proto.task_management_response(itt, response);
         dm.send_control(&bhs, &[]).map_err(|_| Close::Now)
     }
 
     /// Aborts every task in scope. None of them is answered: their initiator asked for it, or is gone.
-    pub(crate) fn abort_scope(&mut self, dm: &mut D, ctx: &mut Context<'_>, scope: Scope) {
+    pub(crate) fn abort_scope(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, scope: Scope) {
         for index in 0..self.slot_count() {
             if self.in_scope(index, scope) {
                 self.abort_task(dm, ctx, index);
@@ -142,7 +143,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Aborts everything: the connection ends, and no CmdSN will come any more.
-    pub(crate) fn abort_all(&mut self, dm: &mut D, ctx: &mut Context<'_>) {
+    pub(crate) fn abort_all(&mut self, dm: &mut Wire, ctx: &mut Context<'_>) {
         self.abort_scope(dm, ctx, Scope::All);
         for index in 0..self.slot_count() {
             if self.peek(index).phase == Phase::Skipped {
@@ -152,7 +153,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Aborts every task in scope on behalf of another nexus. Where TAS=1 they are answered with TASK ABORTED.
-    pub(crate) fn abort_for_another(&mut self, dm: &mut D, ctx: &mut Context<'_>, scope: Scope) {
+    pub(crate) fn abort_for_another(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, scope: Scope) {
         for index in 0..self.slot_count() {
             let slot = self.peek(index);
             // What is held has not entered its task set yet, so another nexus's function does not reach it.
@@ -168,7 +169,7 @@ impl<D: Datamover> Full<D> {
 
     /// Aborts the tasks of a unit that is removed. Their initiator did not ask for it, so each is answered, with TASK
     /// ABORTED; trying again tells it that the unit is gone.
-    pub(crate) fn abort_removed(&mut self, dm: &mut D, ctx: &mut Context<'_>, unit: u64) {
+    pub(crate) fn abort_removed(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, unit: u64) {
         for index in 0..self.slot_count() {
             if !self.in_scope(index, Scope::Unit(unit)) {
                 continue;
@@ -223,7 +224,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Aborts a task whose CmdSN has not come yet.
-    fn skip_held(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    fn skip_held(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         ctx.stats.aborted += 1;
         let slot = self.slot(index);
         slot.phase = Phase::Skipped;
@@ -245,7 +246,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Begins to abort one task. It vanishes once datamover and device have given everything back.
-    fn abort_task(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    fn abort_task(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         let owner = self.owner();
         let slot = self.slot(index);
         match slot.phase {

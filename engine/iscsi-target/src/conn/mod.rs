@@ -23,13 +23,14 @@ use crate::context::Context;
 use crate::limits::{DRAIN_SECONDS, UPCALLS_PER_TURN};
 use crate::session::{ConnId, PortPair};
 use crate::target::Entrance;
+use crate::wire::Wire;
 
 /// Where a connection is in its life.
-pub(crate) enum State<D: Datamover> {
+pub(crate) enum State {
     /// Before full-feature phase.
     Login(Box<LoginPhase>),
     /// Full-feature phase.
-    Full(Box<Full<D>>),
+    Full(Box<Full>),
 }
 
 /// A login in progress.
@@ -43,11 +44,11 @@ pub(crate) struct LoginPhase {
 
 /// A connection and everything it holds.
 #[expect(missing_debug_implementations, reason = "datamovers need none")]
-pub struct Conn<D: Datamover> {
-    pub(crate) dm: D,
+pub struct Conn {
+    pub(crate) dm: Wire,
     pub(crate) id: ConnId,
     pub(crate) entrance: Entrance,
-    pub(crate) state: State<D>,
+    pub(crate) state: State,
     /// What the session is registered as.
     pub(crate) port: Option<PortPair>,
     pub(crate) registered: bool,
@@ -59,7 +60,7 @@ pub struct Conn<D: Datamover> {
     pub(crate) active: bool,
 }
 
-impl<D: Datamover> Conn<D> {
+impl Conn {
     /// Handles what arrived and what could not go on earlier, within the turn's budget.
     pub(crate) fn step(&mut self, ctx: &mut Context<'_>) {
         if let State::Full(full) = &mut self.state
@@ -82,7 +83,7 @@ impl<D: Datamover> Conn<D> {
         matches!(&self.state, State::Login(login) if login.registering) && self.closing.is_none()
     }
 
-    fn upcall(&mut self, ctx: &mut Context<'_>, upcall: Upcall<D::Remote>) {
+    fn upcall(&mut self, ctx: &mut Context<'_>, upcall: Upcall) {
         if let Upcall::Terminated(_) = upcall {
             self.terminated = true;
             self.closing.get_or_insert(ctx.now);

@@ -1,6 +1,5 @@
 //! Task attributes (SAM-5 §8): which tasks of a nexus may run beside each other.
 
-use iscsi::datamover::Datamover;
 use iscsi::wire::attribute;
 use scsi::{Admission, TaskAttribute};
 
@@ -17,7 +16,7 @@ fn attribute_of(flags: u8) -> TaskAttribute {
     }
 }
 
-impl<D: Datamover> Full<D> {
+impl Full {
     /// Enters a task in its unit's task set. `false`: it waits there until others are done.
     pub(super) fn enter_task_set(&mut self, index: u16) -> bool {
         let slot = self.slot(index);

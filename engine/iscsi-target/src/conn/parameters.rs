@@ -7,10 +7,11 @@ use super::full::Full;
 use crate::context::Context;
 use crate::control::{ChangeDone, has_room, publish_change};
 use crate::slot::Phase;
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
+impl Full {
     /// The parameter list of a task is complete.
-    pub(crate) fn judge_parameters(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    pub(crate) fn judge_parameters(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         let slot = self.peek(index);
         let cdb = slot.cdb;
         let Some(local) = slot.local.and_then(|key| ctx.units.get(key)) else { return };
@@ -46,7 +47,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Changes the unit's truth, then lets every core know before the initiator is answered.
-    pub(crate) fn begin_home(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, data: &[u8]) {
+    pub(crate) fn begin_home(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, data: &[u8]) {
         self.drop_chunks(ctx, index);
         if !has_room(ctx.handle) {
             self.slot(index).fail(Outcome::BUSY);
@@ -76,7 +77,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Every core works from the changed unit now.
-    pub(crate) fn home_done(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, flush: bool) {
+    pub(crate) fn home_done(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, flush: bool) {
         let slot = self.slot(index);
         if slot.phase == Phase::Draining {
             slot.outstanding -= 1;

@@ -6,17 +6,13 @@ use iscsi::wire::{Bhs, RESERVED_TAG, reject_reason};
 
 use super::full::{Close, Full};
 use crate::context::Context;
+use crate::wire::Wire;
 
 /// Target Transfer Tag of our pings. One ping is outstanding at a time, so one tag is enough.
 const PING: u32 = 0x5049_4E47;
 
-impl<D: Datamover> Full<D> {
-    pub(super) fn nop_out(
-        &mut self,
-        dm: &mut D,
-        ctx: &mut Context<'_>,
-        control: &Control<D::Remote>,
-    ) -> Result<(), Close> {
+impl Full {
+    pub(super) fn nop_out(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, control: &Control) -> Result<(), Close> {
         let bhs = &control.bhs;
         if bhs.itt() == RESERVED_TAG {
             // The answer to our ping, already counted as a sign of life. It must be immediate (§11.18); a CmdSN it
@@ -39,7 +35,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Pings a quiet peer and gives up a dead one.
-    pub(crate) fn keep_alive(&mut self, dm: &mut D, ctx: &mut Context<'_>) -> Result<(), Close> {
+    pub(crate) fn keep_alive(&mut self, dm: &mut Wire, ctx: &mut Context<'_>) -> Result<(), Close> {
         match self.proto.keepalive.step(ctx.now.get()) {
             KeepaliveStep::Quiet => Ok(()),
             KeepaliveStep::Ping => {
@@ -57,7 +53,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Asks the initiator to log out (RFC 7143 §11.9.1, event 1).
-    pub(crate) fn ask_for_logout(&mut self, dm: &mut D) -> Result<(), Close> {
+    pub(crate) fn ask_for_logout(&mut self, dm: &mut Wire) -> Result<(), Close> {
         let bhs = self.proto.logout_request(LOGOUT_SECONDS);
         dm.send_control(&bhs, &[]).map_err(|_| Close::Now)
     }

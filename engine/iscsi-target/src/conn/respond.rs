@@ -1,13 +1,14 @@
 //! The end of a task: response, place in the window, slot.
 
-use iscsi::datamover::{Control, Datamover};
-use iscsi::wire::{BHS_LEN, Bhs, reject_reason};
+use iscsi::datamover::{Advertised, Control, Datamover};
+use iscsi::wire::{BHS_LEN, Bhs, ScsiCommand, reject_reason};
 use scsi::{Outcome, SenseFormat, Status};
 
 use super::full::{Close, Full};
 use crate::context::Context;
 use crate::job::{Stall, Step};
 use crate::slot::Phase;
+use crate::wire::Wire;
 
 /// A SCSI Response's data segment: two bytes of length, then sense data (RFC 7143 §11.4.7).
 struct SenseSegment {
@@ -32,18 +33,18 @@ impl SenseSegment {
     }
 }
 
-impl<D: Datamover> Full<D> {
+impl Full {
     /// Queues the SCSI Response. Everything the task had to move has been handed to the datamover or the medium.
-    pub(crate) fn respond(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    pub(crate) fn respond(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         self.slot(index).phase = Phase::Responding;
         let outcome = self.outcome(index);
         let segment = SenseSegment::new(&outcome, self.sense_format(ctx, index));
         let residual = self.residual(index);
         self.leave_window(index);
         let slot = self.peek(index);
-        let (itt, data_pdus) = (slot.itt, slot.data_sn);
+        let (itt, data_pdus, buffers) = (slot.itt, slot.data_sn, slot.remote);
         let bhs = self.proto.scsi_response(itt, outcome.status as u8, residual, data_pdus, segment.len);
-        if dm.send_control(&bhs, segment.bytes()).is_err() {
+        if dm.send_response(&bhs, segment.bytes(), &buffers).is_err() {
             self.proto.return_numbers();
             self.rejoin_window(index);
             ctx.stats.transmit_waits += 1;
@@ -54,7 +55,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Answers a task that another nexus aborted, once nothing of it moves any more.
-    pub(crate) fn respond_aborted(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    pub(crate) fn respond_aborted(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         self.drop_chunks(ctx, index);
         let slot = self.slot(index);
         slot.tell_aborted = false;
@@ -94,19 +95,25 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Ends a task that never got as far as a slot with a status of its own.
-    pub(crate) fn refuse_command(&mut self, dm: &mut D, itt: u32, edtl: u32, status: Status) -> Result<(), Close> {
-        let residual = iscsi::connection::Residual::new(u64::from(edtl), 0);
-        let bhs = self.proto.scsi_response(itt, status as u8, residual, 0, 0);
+    pub(crate) fn refuse_command(
+        &mut self,
+        dm: &mut Wire,
+        command: &ScsiCommand,
+        buffers: &Advertised,
+        status: Status,
+    ) -> Result<(), Close> {
+        let residual = iscsi::connection::Residual::new(u64::from(command.edtl), 0);
+        let bhs = self.proto.scsi_response(command.itt, status as u8, residual, 0, 0);
         // The datamover keeps room for an answer to every PDU it shows; without it the peer does not read at all.
-        dm.send_control(&bhs, &[]).map_err(|_| Close::Now)
+        dm.send_response(&bhs, &[], buffers).map_err(|_| Close::Now)
     }
 
     /// Rejects a PDU (RFC 7143 §11.17). If its CmdSN was the expected one it is spent, so that no gap is left.
     pub(crate) fn reject(
         &mut self,
-        dm: &mut D,
+        dm: &mut Wire,
         ctx: &mut Context<'_>,
-        control: &Control<D::Remote>,
+        control: &Control,
         reason: u8,
     ) -> Result<(), Close> {
         let bhs = &control.bhs;
@@ -122,7 +129,7 @@ impl<D: Datamover> Full<D> {
 
     /// Rejects a PDU whose data arrived damaged (RFC 7143 §7.8). Its task ends with a status of its own, so a Reject
     /// for which there is no room just now is left out.
-    pub(crate) fn reject_damaged(&mut self, dm: &mut D, ctx: &mut Context<'_>, bhs: &Bhs) {
+    pub(crate) fn reject_damaged(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, bhs: &Bhs) {
         ctx.stats.rejects += 1;
         let reject = self.proto.reject(reject_reason::DATA_DIGEST_ERROR);
         if dm.send_control(&reject, bhs.as_bytes()).is_err() {

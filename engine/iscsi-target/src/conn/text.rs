@@ -7,13 +7,14 @@ use iscsi::wire::{LogoutRequest, logout_reason, logout_response, reject_reason};
 use super::full::{Close, Full};
 use crate::context::Context;
 use crate::target::Visible;
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
+impl Full {
     pub(super) fn text_request(
         &mut self,
-        dm: &mut D,
+        dm: &mut Wire,
         ctx: &mut Context<'_>,
-        control: &Control<D::Remote>,
+        control: &Control,
     ) -> Result<(), Close> {
         let bhs = &control.bhs;
         if !self.admit_request(bhs, "text request")? {
@@ -48,9 +49,9 @@ impl<D: Datamover> Full<D> {
 
     pub(super) fn logout_request(
         &mut self,
-        dm: &mut D,
+        dm: &mut Wire,
         ctx: &mut Context<'_>,
-        control: &Control<D::Remote>,
+        control: &Control,
     ) -> Result<(), Close> {
         let request = LogoutRequest::decode(&control.bhs);
         if !self.admit_request(&control.bhs, "logout request")? {

@@ -3,7 +3,6 @@
 //! The oldest chunk holds the initiator's data (unless the command has none), the next one what the medium holds.
 
 use bdev::Op;
-use iscsi::datamover::Datamover;
 use primitives::Buf;
 use reactors::limits::LARGE_BUFFER;
 use scsi::{BlockFailure, BlockKind, BlockOp};
@@ -12,9 +11,10 @@ use super::{Stall, Step};
 use crate::conn::Full;
 use crate::context::Context;
 use crate::slot::{Chunk, ChunkState};
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
-    pub(super) fn advance_compare(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+impl Full {
+    pub(super) fn advance_compare(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         let block_size = self.block_size(index);
         let has_data = op.kind != BlockKind::Verify;
         let goal = match op.kind {
@@ -41,7 +41,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// The initiator's data is here and, for WRITE AND VERIFY, on the medium.
-    fn have_data(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Result<bool, Stall> {
+    fn have_data(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Result<bool, Stall> {
         let block_size = self.block_size(index);
         if self.slot(index).used == 0 {
             self.begin_chunk(ctx, index, None)?;

@@ -20,6 +20,7 @@ use crate::conn::Full;
 use crate::context::Context;
 use crate::sense;
 use crate::slot::{ChunkState, Phase, kind};
+use crate::wire::Wire;
 
 /// A step could not be taken now.
 pub(crate) struct Stall;
@@ -27,9 +28,9 @@ pub(crate) struct Stall;
 /// What one step came to.
 pub(crate) type Step = Result<(), Stall>;
 
-impl<D: Datamover> Full<D> {
+impl Full {
     /// Starts whatever the task can start now.
-    pub(crate) fn advance(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) {
+    pub(crate) fn advance(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         let slot = self.slot(index);
         let step = match slot.phase {
             Phase::Moving | Phase::Parameters if slot.outcome.is_some() => self.wind_up(dm, ctx, index),
@@ -49,7 +50,7 @@ impl<D: Datamover> Full<D> {
         }
     }
 
-    fn advance_job(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn advance_job(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let Some(op) = self.slot(index).op else { return self.advance_reply(dm, ctx, index) };
         match op.kind {
             BlockKind::Read => self.advance_read(dm, ctx, index, &op),
@@ -64,7 +65,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Parameter data made by the device server goes out like data read.
-    fn advance_reply(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn advance_reply(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let slot = self.slot(index);
         if slot.total == 0 {
             self.drop_chunks(ctx, index);
@@ -74,7 +75,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// A parameter list goes to the device server once it is complete.
-    fn advance_parameters(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn advance_parameters(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         if self.slot(index).total > 0 {
             if self.slot(index).used == 0 {
                 self.begin_chunk(ctx, index, None)?;
@@ -92,7 +93,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// The task failed: takes back what the initiator still owes, waits for what moves, then answers.
-    fn wind_up(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn wind_up(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let slot = self.slot(index);
         if slot.fetching > 0 {
             let tag = self.peek(index).tag(self.owner(), index, kind::GET, 0);
@@ -106,7 +107,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// A put, get or immediate segment came back.
-    pub(crate) fn data_done(&mut self, dm: &mut D, ctx: &mut Context<'_>, tag: Tag, buf: Buf, status: DataStatus) {
+    pub(crate) fn data_done(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, tag: Tag, buf: Buf, status: DataStatus) {
         let index = tag.index();
         let Some(slot) = self.current(tag) else {
             ctx.give(buf, None);
@@ -178,7 +179,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// A block operation came back.
-    pub(crate) fn io_done(&mut self, dm: &mut D, ctx: &mut Context<'_>, done: Done) {
+    pub(crate) fn io_done(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, done: Done) {
         let index = done.tag.index();
         let Some(slot) = self.current(done.tag) else {
             if let Some(buf) = done.data {
@@ -254,7 +255,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Asks the initiator for the rest of a chunk, or awaits what it sends unasked.
-    pub(crate) fn fetch(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
+    pub(crate) fn fetch(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
         let max_burst = self.proto.parameters.max_burst;
         let numbers = self.proto.numbers();
         let owner = self.owner();

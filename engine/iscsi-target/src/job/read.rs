@@ -8,16 +8,17 @@ use super::{Stall, Step, lba_at};
 use crate::conn::Full;
 use crate::context::Context;
 use crate::slot::{Chunk, ChunkState, kind};
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
-    pub(super) fn advance_read(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+impl Full {
+    pub(super) fn advance_read(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         let begun = self.begin_reads(ctx, index, op);
         self.send_and_answer(dm, ctx, index)?;
         begun
     }
 
     /// Sends what is ready; answers when that was all and the status did not ride the last of it.
-    pub(super) fn send_and_answer(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    pub(super) fn send_and_answer(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         self.send_ready(dm, ctx, index)?;
         let slot = self.slot(index);
         if slot.finished == slot.total && !slot.answered {
@@ -68,7 +69,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Sends every chunk whose predecessors were sent.
-    fn send_ready(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn send_ready(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let slot = self.slot(index);
         for n in 0..slot.used {
             let slot = self.slot(index);
@@ -82,7 +83,7 @@ impl<D: Datamover> Full<D> {
         Ok(())
     }
 
-    fn send_chunk(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
+    fn send_chunk(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
         let slot = self.slot(index);
         let piece = &mut slot.chunks[chunk];
         let Some(data) = piece.buf.take() else { return Ok(()) };
@@ -95,7 +96,7 @@ impl<D: Datamover> Full<D> {
     #[expect(clippy::too_many_arguments, reason = "the places of one Put_Data")]
     pub(crate) fn put(
         &mut self,
-        dm: &mut D,
+        dm: &mut Wire,
         ctx: &mut Context<'_>,
         index: u16,
         chunk: usize,
@@ -104,7 +105,7 @@ impl<D: Datamover> Full<D> {
         offset: u32,
         last: bool,
     ) -> Step {
-        let collapse = D::PHASE_COLLAPSE && last && self.ends_well(index);
+        let collapse = dm.phase_collapse() && last && self.ends_well(index);
         let status = collapse.then(|| self.final_status(index));
         let numbers = self.proto.numbers();
         let owner = self.owner();

@@ -1,16 +1,16 @@
 //! SYNCHRONIZE CACHE and UNMAP: operations that move no data between the initiator and the medium.
 
 use bdev::Op;
-use iscsi::datamover::Datamover;
 use scsi::{BlockKind, BlockOp, UnmapRange, UnmapRanges};
 
 use super::Step;
 use crate::conn::Full;
 use crate::context::Context;
 use crate::slot::ChunkState;
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
-    pub(super) fn advance_simple(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+impl Full {
+    pub(super) fn advance_simple(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         match op.kind {
             BlockKind::Unmap { .. } => self.advance_unmap(dm, ctx, index),
             _ => self.advance_flush(dm, ctx, index),
@@ -19,7 +19,7 @@ impl<D: Datamover> Full<D> {
 
     /// A flush makes everything durable, whatever range was asked for. IMMED is not honoured: an early answer would
     /// promise what is not so yet.
-    fn advance_flush(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn advance_flush(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let slot = self.slot(index);
         if slot.used == 0 {
             let Some(chunk) = slot.push_chunk() else { return Ok(()) };
@@ -38,7 +38,7 @@ impl<D: Datamover> Full<D> {
 
     /// One block operation for every descriptor of the list, in order. The oldest chunk keeps the list; the next one
     /// carries the operation.
-    fn advance_unmap(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn advance_unmap(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         loop {
             let slot = self.slot(index);
             if slot.used == 1 {
@@ -70,7 +70,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// With WCE=0 nothing is answered before it is durable.
-    fn end_unmap(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16) -> Step {
+    fn end_unmap(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         match &mut self.slot(index).op {
             Some(op) if op.fua => {
                 op.kind = BlockKind::Flush { immed: false };

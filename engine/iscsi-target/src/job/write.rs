@@ -1,16 +1,16 @@
 //! WRITE: from the initiator to the medium. Chunks are fetched and written independently of each other.
 
 use bdev::Op;
-use iscsi::datamover::Datamover;
 use scsi::{BlockOp, Outcome, Status};
 
 use super::{Step, lba_at};
 use crate::conn::Full;
 use crate::context::Context;
 use crate::slot::{Chunk, ChunkState};
+use crate::wire::Wire;
 
-impl<D: Datamover> Full<D> {
-    pub(super) fn advance_write(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+impl Full {
+    pub(super) fn advance_write(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         loop {
             let begun = self.begin_writes(ctx, index, op);
             let pushed = self.push_chunks(dm, ctx, index, op);
@@ -94,7 +94,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Moves every chunk on: asks for its bytes, gives it to the device, retires it.
-    fn push_chunks(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+    fn push_chunks(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         let block_size = self.block_size(index);
         let slot = self.slot(index);
         for n in 0..slot.used {

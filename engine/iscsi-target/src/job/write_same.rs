@@ -1,7 +1,6 @@
 //! WRITE SAME: one block of data to many.
 
 use bdev::Op;
-use iscsi::datamover::Datamover;
 use reactors::limits::LARGE_BUFFER;
 use scsi::{BlockKind, BlockOp};
 
@@ -9,6 +8,7 @@ use super::Step;
 use crate::conn::Full;
 use crate::context::Context;
 use crate::slot::{Chunk, ChunkState};
+use crate::wire::Wire;
 
 /// What the job does next, kept in the slot's `step`.
 mod stage {
@@ -22,8 +22,14 @@ mod stage {
     pub const COPIES: u16 = 3;
 }
 
-impl<D: Datamover> Full<D> {
-    pub(super) fn advance_write_same(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+impl Full {
+    pub(super) fn advance_write_same(
+        &mut self,
+        dm: &mut Wire,
+        ctx: &mut Context<'_>,
+        index: u16,
+        op: &BlockOp,
+    ) -> Step {
         match self.slot(index).step {
             stage::DATA => self.block_to_repeat(dm, ctx, index, op),
             stage::WHOLE => {
@@ -52,7 +58,7 @@ impl<D: Datamover> Full<D> {
     }
 
     /// Gets the block of data, then chooses how to write it.
-    fn block_to_repeat(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+    fn block_to_repeat(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         let BlockKind::WriteSame { unmap, ndob } = op.kind else { return Ok(()) };
         if self.slot(index).used == 0 {
             if ndob {
@@ -129,7 +135,7 @@ impl<D: Datamover> Full<D> {
         Ok(())
     }
 
-    fn write_copies(&mut self, dm: &mut D, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
+    fn write_copies(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
         let block_size = u64::from(self.block_size(index));
         let slot = self.slot(index);
         let chunk = slot.nth(0);

@@ -10,7 +10,6 @@ use crate::conn::{Close, Full, State};
 use crate::session::ConnId;
 use crate::stats::CoreStats;
 use crate::target::{Entrance, Published, Target};
-use iscsi_tcp::Tcp;
 
 /// A connection as the control plane shows it.
 #[derive(Clone, Debug)]
@@ -159,8 +158,8 @@ impl Worker {
     }
 }
 
-fn info(conn: &crate::conn::Conn<Tcp>) -> ConnInfo {
-    let full: Option<&Full<Tcp>> = match &conn.state {
+fn info(conn: &crate::conn::Conn) -> ConnInfo {
+    let full: Option<&Full> = match &conn.state {
         State::Full(full) => Some(full),
         State::Login(_) => None,
     };

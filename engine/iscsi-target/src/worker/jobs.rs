@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::control::{ChangeDone, Joined, Reset, publish_change};
 use crate::session::{ConnId, Registered};
 use crate::target::Target;
-use iscsi_tcp::Tcp;
+use crate::wire::Wire;
 
 impl Worker {
     /// Every core works from a changed unit: the task that changed it goes on.
@@ -138,7 +138,7 @@ impl Worker {
     }
 
     /// What a connection leaves behind: its registration, its units, its reservations.
-    pub(super) fn leave_session(&mut self, conn: &mut Conn<Tcp>) {
+    pub(super) fn leave_session(&mut self, conn: &mut Conn) {
         if conn.registered {
             self.shared.sessions.unregister(conn.port.as_ref(), conn.id);
         }
@@ -170,7 +170,7 @@ impl Worker {
         id: ConnId,
         now: Nanos,
         pools: &mut Pools,
-        f: impl FnOnce(&mut Full<Tcp>, &mut Tcp, &mut Context<'_>) -> Result<(), Close>,
+        f: impl FnOnce(&mut Full, &mut Wire, &mut Context<'_>) -> Result<(), Close>,
     ) {
         if !self.has_conn(id) {
             return;
@@ -190,7 +190,7 @@ fn key_of(id: ConnId) -> Key {
 }
 
 /// The tasks of a connection that a reset reaches.
-fn scope_of(conn: &Conn<Tcp>, reset: Reset) -> Option<Scope> {
+fn scope_of(conn: &Conn, reset: Reset) -> Option<Scope> {
     let State::Full(full) = &conn.state else { return None };
     match reset {
         Reset::Unit(id) => Some(Scope::Unit(id)),

@@ -3,13 +3,13 @@ use super::{Phase, Placing, Tcp, push_done};
 use crate::limits::DIRECT_MIN;
 use crate::stream::{Fault, Step, Stream};
 use crate::transfers::{Ended, Verdict};
-use iscsi::datamover::{Arrival, Control, DataStatus, Upcall, Violation};
+use iscsi::datamover::{Advertised, Arrival, Control, DataStatus, Upcall, Violation};
 use iscsi::wire::{Bhs, DataOut, Opcode, ScsiCommand};
 use primitives::Tag;
 
 impl<S: Stream> Tcp<S> {
     /// Takes events out of staging until there is one to report.
-    pub(super) fn parse(&mut self) -> Option<Upcall<()>> {
+    pub(super) fn parse(&mut self) -> Option<Upcall> {
         loop {
             let upcall = match self.receiver.step() {
                 Step::Header => self.on_header(),
@@ -27,7 +27,7 @@ impl<S: Stream> Tcp<S> {
         }
     }
 
-    fn on_header(&mut self) -> Option<Upcall<()>> {
+    fn on_header(&mut self) -> Option<Upcall> {
         let bhs = *self.receiver.bhs();
         match bhs.opcode() {
             Opcode::DATA_OUT => return self.on_data_out(&bhs),
@@ -51,12 +51,17 @@ impl<S: Stream> Tcp<S> {
     }
 
     /// A control PDU whose data is still in the stream.
-    fn coming(&mut self, bhs: Bhs) -> Upcall<()> {
+    fn coming(&mut self, bhs: Bhs) -> Upcall {
         self.unclaimed = true;
-        Upcall::Control(Control { bhs, len: bhs.data_segment_length(), arrival: Arrival::Coming, remote: () })
+        Upcall::Control(Control {
+            bhs,
+            len: bhs.data_segment_length(),
+            arrival: Arrival::Coming,
+            remote: Advertised::default(),
+        })
     }
 
-    fn on_data_out(&mut self, bhs: &Bhs) -> Option<Upcall<()>> {
+    fn on_data_out(&mut self, bhs: &Bhs) -> Option<Upcall> {
         let len = bhs.data_segment_length();
         if self.first_burst.is_none() {
             return Some(self.violated(Violation::UnexpectedData));
@@ -87,7 +92,7 @@ impl<S: Stream> Tcp<S> {
     }
 
     /// The data of the current PDU is complete.
-    fn on_payload(&mut self, intact: bool) -> Option<Upcall<()>> {
+    fn on_payload(&mut self, intact: bool) -> Option<Upcall> {
         let damaged = (!intact).then(|| *self.receiver.bhs());
         match self.placing.take() {
             Some(Placing::Get(key, len)) => self.transfers.placed(key, len, damaged).map(data_done),
@@ -101,12 +106,17 @@ impl<S: Stream> Tcp<S> {
             None => {
                 let bhs = *self.receiver.bhs();
                 let arrival = if intact { Arrival::Here } else { Arrival::BadDigest };
-                Some(Upcall::Control(Control { bhs, len: bhs.data_segment_length(), arrival, remote: () }))
+                Some(Upcall::Control(Control {
+                    bhs,
+                    len: bhs.data_segment_length(),
+                    arrival,
+                    remote: Advertised::default(),
+                }))
             }
         }
     }
 
-    fn violated(&mut self, violation: Violation) -> Upcall<()> {
+    fn violated(&mut self, violation: Violation) -> Upcall {
         self.phase = Phase::Violated;
         Upcall::Violation(violation)
     }
@@ -135,6 +145,6 @@ impl<S: Stream> Tcp<S> {
     }
 }
 
-fn data_done(ended: Ended) -> Upcall<()> {
+fn data_done(ended: Ended) -> Upcall {
     Upcall::DataDone { tag: ended.tag, buf: ended.buf, status: ended.status }
 }

@@ -10,9 +10,9 @@ use iscsi::wire::{Bhs, Opcode, R2t};
 use primitives::{Buf, Home, Serial, Tag};
 
 impl<S: Stream> Datamover for Tcp<S> {
-    type Remote = ();
-
-    const PHASE_COLLAPSE: bool = true;
+    fn phase_collapse(&self) -> bool {
+        true
+    }
 
     fn control_segment_limit(&self) -> usize {
         self.out.split.segment.min(CONTROL_SEGMENT) as usize
@@ -39,7 +39,7 @@ impl<S: Stream> Datamover for Tcp<S> {
         }
     }
 
-    fn poll(&mut self) -> Option<Upcall<()>> {
+    fn poll(&mut self) -> Option<Upcall> {
         if std::mem::take(&mut self.unclaimed) {
             self.receiver.discard();
         }
@@ -126,7 +126,7 @@ impl<S: Stream> Datamover for Tcp<S> {
         Ok(())
     }
 
-    fn put_data(&mut self, put: PutData<()>) -> Result<u32, PutData<()>> {
+    fn put_data(&mut self, put: PutData) -> Result<u32, PutData> {
         let end = put.start as usize + put.len as usize;
         assert!(end <= put.data.len(), "a put beyond the meaningful bytes");
         assert!(!self.data_digest || put.data.home() != Home::Lent, "lent memory may change under its digest");
@@ -146,7 +146,7 @@ impl<S: Stream> Datamover for Tcp<S> {
         Ok(next)
     }
 
-    fn get_data(&mut self, get: GetData<()>) -> Result<(), GetData<()>> {
+    fn get_data(&mut self, get: GetData) -> Result<(), GetData> {
         assert!(!self.data_digest || get.sink.home() != Home::Lent, "lent memory may change under its digest");
         if self.refuses_operations() {
             return Err(get);
@@ -231,7 +231,7 @@ impl<S: Stream> Tcp<S> {
 }
 
 /// The R2T of a get, but for its Target Transfer Tag.
-fn r2t(get: &GetData<()>) -> R2t {
+fn r2t(get: &GetData) -> R2t {
     R2t {
         lun: get.task.lun,
         itt: get.task.itt,

@@ -1,6 +1,6 @@
 //! The data path allocates nothing.
 use crate::support::*;
-use iscsi::datamover::{Arrival, Datamover, Upcall};
+use iscsi::datamover::{Advertised, Arrival, Datamover, Upcall};
 use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, ScsiResponse};
 use iscsi_tcp::listen::{Accepted, Listener};
@@ -41,7 +41,7 @@ fn prepare(digest: bool) -> Loop {
 }
 
 impl Loop {
-    fn upcall(&mut self) -> Upcall<()> {
+    fn upcall(&mut self) -> Upcall {
         loop {
             if let Some(upcall) = self.tcp.poll() {
                 return upcall;
@@ -95,11 +95,11 @@ fn nowhere() -> Buf {
     unsafe { Buf::from_raw(std::ptr::NonNull::dangling(), 0, primitives::Home::Lent) }
 }
 
-fn template_get() -> iscsi::datamover::GetData<()> {
+fn template_get() -> iscsi::datamover::GetData {
     iscsi::datamover::GetData {
         tag: tag(2),
         task: iscsi::datamover::TaskName { itt: 2, lun: LUN },
-        remote: (),
+        remote: Advertised::default(),
         sink: nowhere(),
         start: 0,
         len: 4096,
@@ -111,11 +111,11 @@ fn template_get() -> iscsi::datamover::GetData<()> {
     }
 }
 
-fn template_put() -> iscsi::datamover::PutData<()> {
+fn template_put() -> iscsi::datamover::PutData {
     iscsi::datamover::PutData {
         tag: tag(3),
         task: iscsi::datamover::TaskName { itt: 3, lun: LUN },
-        remote: (),
+        remote: Advertised::default(),
         data: nowhere(),
         start: 0,
         len: 8192,

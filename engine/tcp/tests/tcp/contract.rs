@@ -1,7 +1,7 @@
 //! What any datamover promises, whatever carries it: run over each by a [`Harness`].
 //!
 //! Nothing here knows a transport; another datamover includes this file and brings its own harness.
-use iscsi::datamover::{DataStatus, Datamover, Ended, GetData, Numbers, PutData, TaskName, Upcall};
+use iscsi::datamover::{Advertised, DataStatus, Datamover, Ended, GetData, Numbers, PutData, TaskName, Upcall};
 use iscsi::wire::{Bhs, NopIn, NopOut};
 use primitives::{Buf, Serial, Tag};
 
@@ -37,8 +37,8 @@ pub trait Harness: Sized {
 
 /// Upcalls, with the buffers' bytes instead of the buffers.
 #[derive(Debug)]
-enum Seen<R> {
-    Control(Bhs, Vec<u8>, R),
+enum Seen {
+    Control(Bhs, Vec<u8>, Advertised),
     Done(Tag, Vec<u8>, DataStatus),
     Terminated(Ended),
 }
@@ -46,8 +46,6 @@ enum Seen<R> {
 struct World<H: Harness> {
     harness: H,
 }
-
-type Remote<H> = <<H as Harness>::Mover as Datamover>::Remote;
 
 const LUN: [u8; 8] = [0, 1, 0, 0, 0, 0, 0, 0];
 
@@ -69,7 +67,7 @@ impl<H: Harness> World<H> {
     }
 
     /// Turns both sides until a few turns brought nothing at all.
-    fn run(&mut self) -> Vec<Seen<Remote<H>>> {
+    fn run(&mut self) -> Vec<Seen> {
         let (mut seen, mut quiet) = (Vec::new(), 0);
         while quiet < 3 {
             let arrived = self.harness.mover().receive();
@@ -93,24 +91,24 @@ impl<H: Harness> World<H> {
         seen
     }
 
-    fn write(&mut self, itt: u32, bytes: &[u8]) -> Remote<H> {
+    fn write(&mut self, itt: u32, bytes: &[u8]) -> Advertised {
         self.harness.command_write(itt, bytes);
         self.command(itt)
     }
 
-    fn read(&mut self, itt: u32, len: usize) -> Remote<H> {
+    fn read(&mut self, itt: u32, len: usize) -> Advertised {
         self.harness.command_read(itt, len);
         self.command(itt)
     }
 
-    fn command(&mut self, itt: u32) -> Remote<H> {
+    fn command(&mut self, itt: u32) -> Advertised {
         match &self.run()[..] {
             [Seen::Control(bhs, _, remote)] if bhs.itt() == itt => *remote,
             other => panic!("not the command: {other:?}"),
         }
     }
 
-    fn get(&mut self, index: u16, itt: u32, remote: Remote<H>, offset: u32, len: u32) -> GetData<Remote<H>> {
+    fn get(&mut self, index: u16, itt: u32, remote: Advertised, offset: u32, len: u32) -> GetData {
         GetData {
             tag: tag(index),
             task: TaskName { itt, lun: LUN },
@@ -126,7 +124,7 @@ impl<H: Harness> World<H> {
         }
     }
 
-    fn put(&mut self, index: u16, itt: u32, remote: Remote<H>, bytes: &[u8]) -> PutData<Remote<H>> {
+    fn put(&mut self, index: u16, itt: u32, remote: Advertised, bytes: &[u8]) -> PutData {
         PutData {
             tag: tag(index),
             task: TaskName { itt, lun: LUN },

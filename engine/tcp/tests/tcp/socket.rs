@@ -20,7 +20,7 @@ fn connected() -> (TcpStream, Tcp) {
 }
 
 /// Turns until there is an upcall. The loopback interface delivers before the sender's call returns, or soon after.
-fn next(tcp: &mut Tcp) -> Upcall<()> {
+fn next(tcp: &mut Tcp) -> Upcall {
     loop {
         if let Some(upcall) = tcp.poll() {
             return upcall;

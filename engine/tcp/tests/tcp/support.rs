@@ -1,5 +1,7 @@
 //! A scripted transport, a counting pool, a peer that frames by its own code, and a rig that turns a `Tcp` on them.
-use iscsi::datamover::{Arrival, DataStatus, Datamover, Ended, GetData, Numbers, PutData, TaskName, Upcall, Violation};
+use iscsi::datamover::{
+    Advertised, Arrival, DataStatus, Datamover, Ended, GetData, Numbers, PutData, TaskName, Upcall, Violation,
+};
 use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, DataOut, ScsiCommand};
 use iscsi_tcp::stream::Stream;
@@ -214,7 +216,7 @@ impl Rig {
         events
     }
 
-    fn note(&mut self, upcall: Upcall<()>) -> Event {
+    fn note(&mut self, upcall: Upcall) -> Event {
         match upcall {
             Upcall::Control(control) => {
                 let (data, ahs) = (self.tcp.segment().to_vec(), self.tcp.ahs().to_vec());
@@ -242,11 +244,11 @@ impl Rig {
         self.peer.parse(&bytes)
     }
 
-    pub fn get(&mut self, tag: Tag, itt: u32, offset: u32, len: u32) -> GetData<()> {
+    pub fn get(&mut self, tag: Tag, itt: u32, offset: u32, len: u32) -> GetData {
         GetData {
             tag,
             task: TaskName { itt, lun: LUN },
-            remote: (),
+            remote: Advertised::default(),
             sink: self.pool.take(len as usize),
             start: 0,
             len,
@@ -271,11 +273,11 @@ impl Rig {
         self.tcp.get_data(get).expect("room for a get");
     }
 
-    pub fn put(&mut self, tag: Tag, itt: u32, bytes: &[u8]) -> PutData<()> {
+    pub fn put(&mut self, tag: Tag, itt: u32, bytes: &[u8]) -> PutData {
         PutData {
             tag,
             task: TaskName { itt, lun: LUN },
-            remote: (),
+            remote: Advertised::default(),
             data: self.pool.filled(bytes),
             start: 0,
             len: bytes.len() as u32,

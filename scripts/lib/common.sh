@@ -6,8 +6,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${CARGO_TARGET_DIR:=$ROOT/target}"
 export CARGO_TARGET_DIR
 
-# What building needs beside a Rust toolchain (a linker and the C library's headers for it).
-PACKAGES_BUILD=(gcc libc6-dev)
+# What building needs beside a Rust toolchain: a linker and the C library's headers for it; for RDMA devices the verbs
+# libraries, and a libclang that reads their headers.
+PACKAGES_BUILD=(gcc libc6-dev libibverbs-dev librdmacm-dev libclang-dev pkg-config)
 # A real initiator: libiscsi's tools, and qemu-img and qemu-io with their iSCSI driver.
 PACKAGES_INITIATOR=(libiscsi-bin qemu-utils qemu-block-extra)
 # What the tests need on top.
@@ -76,6 +77,25 @@ apt_get() {
 need_cargo() {
     command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
     command -v cargo >/dev/null || die "no Rust toolchain: install one, 1.95 or newer (https://rustup.rs)"
+    find_libclang
+}
+
+# What cargo is told when it builds the engine: nothing, or to leave RDMA devices out.
+FEATURES=()
+
+# The crate rdma-sys cannot read the headers with a libclang newer than 15, and takes the newest if it may choose.
+find_libclang() {
+    [[ -z ${LIBCLANG_PATH:-} ]] || return 0
+    local version
+    for version in 15 14 13 11; do
+        if [[ -e /usr/lib/llvm-$version/lib/libclang.so.1 ]]; then
+            export LIBCLANG_PATH=/usr/lib/llvm-$version/lib
+            return 0
+        fi
+    done
+    say "no libclang of version 11 to 15: building without RDMA devices; iSER then runs on soft-iWARP alone. For devices,
+install such a libclang and set LIBCLANG_PATH to the directory of its libclang.so.1" >&2
+    FEATURES=(--no-default-features)
 }
 
 # 0 when something on this machine listens at TCP port $1.

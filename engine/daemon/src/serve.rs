@@ -81,7 +81,7 @@ fn announce(args: &ServeArgs, ctx: &Control, metrics: Option<&Endpoint>) {
     }
     for group in &ctx.model().portal_groups {
         for portal in &group.portals {
-            tracing::info!(tag = group.tag, transport = ?portal.transport, "portal {portal}");
+            tracing::info!(tag = group.tag, transport = ?portal.transport, provider = ?portal.provider, "portal {portal}");
         }
     }
     if args.wait_for_rpc {

@@ -1,8 +1,9 @@
-//! Memory for commands' data: page-aligned buffers of one size, handed out as affine [`Buf`]s.
+//! Memory for commands' data and for messages: buffers of one size, handed out as affine [`Buf`]s.
 
 use std::ptr::NonNull;
 
 use primitives::{Buf, Home};
+use rdma::Memory;
 
 const PAGE: usize = 4096;
 
@@ -18,6 +19,7 @@ pub struct Arena {
     memory: NonNull<[Page]>,
     free: Vec<Buf>,
     count: usize,
+    bytes: usize,
 }
 
 // SAFETY: the memory is the arena's own, and only ever reached through its buffers, which are Send themselves.
@@ -27,18 +29,26 @@ impl Arena {
     /// `count` zeroed buffers of `bytes` each, rounded up to pages.
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
-        let pages = bytes.div_ceil(PAGE).max(1);
-        let memory = vec![Page([0; PAGE]); pages * count].into_boxed_slice();
+        Self::carved(count, bytes.div_ceil(PAGE).max(1) * PAGE)
+    }
+
+    /// `count` zeroed buffers of exactly `bytes` each, one behind the other.
+    pub(crate) fn packed(count: usize, bytes: usize) -> Self {
+        Self::carved(count, bytes)
+    }
+
+    fn carved(count: usize, bytes: usize) -> Self {
+        let memory = vec![Page([0; PAGE]); (count * bytes).div_ceil(PAGE)].into_boxed_slice();
         let memory = NonNull::from(Box::leak(memory));
         let carve = |index: usize| {
             let home = Home::Pool { pool: 0, index: index as u32 };
             // SAFETY: the chunks lie inside the allocation, are disjoint and initialised, and live until every handle
             // is back (see Drop); the arena itself forms no reference to the memory meanwhile.
-            unsafe { Buf::from_raw(memory.cast::<u8>().add(index * pages * PAGE), (pages * PAGE) as u32, home) }
+            unsafe { Buf::from_raw(memory.cast::<u8>().add(index * bytes), bytes as u32, home) }
         };
         // Reversed, so that the first buffer is handed out first.
         let free = (0..count).rev().map(carve).collect();
-        Self { memory, free, count }
+        Self { memory, free, count, bytes }
     }
 
     /// Takes a buffer, of no meaningful bytes.
@@ -52,6 +62,18 @@ impl Arena {
     pub fn give(&mut self, buf: Buf) {
         debug_assert!(self.free.len() < self.count, "a buffer of another arena");
         self.free.push(buf);
+    }
+
+    /// Where all its buffers lie.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory { addr: self.memory.as_ptr().addr(), len: self.memory.len() * PAGE }
+    }
+
+    /// Bytes of one buffer.
+    #[must_use]
+    pub const fn buffer_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Buffers that are out.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use primitives::span;
+use primitives::{Buf, span};
 
 use crate::arena::Arena;
 use crate::cdb::{self, Cdb};
@@ -75,6 +75,9 @@ pub struct Capacity {
 #[derive(Debug)]
 pub struct Client {
     session: Session,
+    /// The buffer of the last command, [registered](Session::register) with the session and used again if it is large
+    /// enough.
+    arena: Option<Arena>,
     lun: [u8; 8],
     capacity: Option<Capacity>,
 }
@@ -87,8 +90,9 @@ impl Client {
     pub fn connect(url: &Url, options: &Options) -> Result<Self, Error> {
         let mut options = options.clone();
         options.chap = url.chap.clone().or(options.chap);
+        options.carrier = url.carrier;
         let session = log_in(&url.portal, Some(&url.target), &options)?;
-        Ok(Self { session, lun: url.lun_field(), capacity: None })
+        Ok(Self { session, arena: None, lun: url.lun_field(), capacity: None })
     }
 
     /// The session beneath, for what has no blocking call.
@@ -98,7 +102,8 @@ impl Client {
 
     /// The session, to be polled from now on.
     #[must_use]
-    pub fn into_session(self) -> Session {
+    pub fn into_session(mut self) -> Session {
+        self.forget_arena();
         self.session
     }
 
@@ -218,8 +223,8 @@ impl Client {
     /// # Errors
     /// Of the session; [`Error::Rejected`] when the target rejects the command.
     pub fn command(&mut self, cdb: &[u8], transfer: Transfer<'_>) -> Result<Reply, Error> {
-        let (id, arena) = self.submit(cdb, transfer)?;
-        self.finish(id, arena)
+        let id = self.submit(cdb, transfer)?;
+        self.finish(id)
     }
 
     /// Asks for a task management function (`iscsi::wire::function`) on this client's logical unit and returns the
@@ -292,7 +297,26 @@ impl Client {
         Ok((size, (CHUNK / size).max(1) as u32))
     }
 
-    fn submit(&mut self, cdb: &[u8], transfer: Transfer<'_>) -> Result<(TaskId, Arena), Error> {
+    /// A buffer of at least `len` bytes.
+    fn buffer(&mut self, len: usize) -> Result<Option<Buf>, Error> {
+        let fits = |arena: &Arena| arena.outstanding() == 0 && arena.buffer_bytes() >= len;
+        if !self.arena.as_ref().is_some_and(fits) {
+            self.forget_arena();
+            let arena = Arena::new(1, len);
+            self.session.register(&arena)?;
+            self.arena = Some(arena);
+        }
+        Ok(self.arena.as_mut().and_then(Arena::take))
+    }
+
+    fn forget_arena(&mut self) {
+        // With a buffer that is still in use somewhere, the session keeps it in mind and its memory stays.
+        if let Some(arena) = self.arena.take() {
+            let _ = self.session.unregister(&arena);
+        }
+    }
+
+    fn submit(&mut self, cdb: &[u8], transfer: Transfer<'_>) -> Result<TaskId, Error> {
         let mut field = [0; 16];
         match field.get_mut(..cdb.len()) {
             Some(head) if !cdb.is_empty() => head.copy_from_slice(cdb),
@@ -307,9 +331,9 @@ impl Client {
         if len > crate::limits::MAX_TRANSFER {
             return Err(too_long());
         }
-        let mut arena = Arena::new(1, len);
         let mut command = Command { lun: self.lun, cdb: field, data: Data::None, user: 0 };
-        if let (1.., Some(mut buf)) = (len, arena.take()) {
+        let buf = if len > 0 { self.buffer(len)? } else { None };
+        if let Some(mut buf) = buf {
             command.data = match transfer {
                 Transfer::Write(data) => {
                     buf.copy_in(0, data);
@@ -322,7 +346,7 @@ impl Client {
         let mut patience = Patience::default();
         loop {
             match self.session.submit(command, Instant::now()) {
-                Ok(id) => return Ok((id, arena)),
+                Ok(id) => return Ok(id),
                 Err(refused) => command = refused.command,
             }
             // The window of an idle session is closed only for a moment, if the target is well.
@@ -337,11 +361,12 @@ impl Client {
         }
     }
 
-    fn finish(&mut self, id: TaskId, mut arena: Arena) -> Result<Reply, Error> {
-        self.wait(|session, event| match event {
+    fn finish(&mut self, id: TaskId) -> Result<Reply, Error> {
+        let Self { session, arena, .. } = self;
+        wait(session, |session, event| match event {
             Event::Completed(Completion { id: done, buf, outcome, .. }) if done == id => {
                 let data = buf.as_ref().map(|b| b.filled().to_vec()).unwrap_or_default();
-                if let Some(buf) = buf {
+                if let (Some(buf), Some(arena)) = (buf, arena.as_mut()) {
                     arena.give(buf);
                 }
                 let sense =
@@ -381,6 +406,7 @@ pub(crate) fn log_in(portal: &Portal, target: Option<&str>, options: &Options) -
                 return Err(Error::Redirected { target, address, hops });
             }
             Err(Error::Redirected { address, .. }) => {
+                // What carries it stays as it was.
                 portal = Portal::parse(&address).map_err(|why| Error::Url { url: address, why })?;
                 hops += 1;
             }

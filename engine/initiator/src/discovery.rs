@@ -17,7 +17,8 @@ pub struct Discovered {
     pub addresses: Vec<String>,
 }
 
-/// Asks `portal` for all targets this initiator may see.
+/// Asks `portal` for all targets this initiator may see, over what [`Options::carrier`] says. (RFC 7145 has discovery
+/// sessions on TCP only; Linux runs them over RDMA as well.)
 ///
 /// # Errors
 /// Whatever keeps the session from coming about, or [`Error::Login`] when the answer makes no sense.

@@ -11,15 +11,15 @@ use iscsi::wire::{LoginStatus, Opcode};
 #[non_exhaustive]
 pub enum Error {
     /// The URL cannot be used.
-    #[error("bad URL `{url}`: {why}; write iscsi://[user[%password]@]host[:port]/target-iqn/lun")]
+    #[error("bad URL `{url}`: {why}; write {{iscsi,iser}}://[user[%password]@]host[:port]/target-iqn/lun")]
     Url {
         /// As given.
         url: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// iSER is recognised but there is no RDMA transport to carry it.
-    #[error("`{url}`: this initiator has no iSER transport yet; use iscsi:// to reach the target over TCP")]
+    /// Something that only exists over TCP was asked for over iSER.
+    #[error("`{url}`: this is possible over TCP only; use iscsi://")]
     NoIser {
         /// As given.
         url: String,
@@ -40,13 +40,25 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// No TCP connection.
+    /// No connection.
     #[error("cannot connect to {address}: {source}; is the target listening there?")]
     Connect {
         /// The portal.
         address: SocketAddr,
         /// Why.
         source: io::Error,
+    },
+    /// The RDMA provider refuses something.
+    #[error("{provider} cannot {what} for {peer}: {source}")]
+    Rdma {
+        /// Which provider.
+        provider: &'static str,
+        /// What was asked for.
+        what: &'static str,
+        /// The portal.
+        peer: SocketAddr,
+        /// Why.
+        source: rdma::Refused,
     },
     /// The connection broke.
     #[error("connection to {peer} failed: {source}")]
@@ -176,6 +188,21 @@ pub enum Violation {
     /// StatSN out of order (found, expected).
     #[error("StatSN {0} where {1} was due")]
     StatSn(u32, u32),
+    /// A message too short for the headers it must have.
+    #[error("a message of {0} bytes is too short for an iSER header and a PDU")]
+    ShortMessage(u32),
+    /// A message and the data segment it announces differ in length (message, segment).
+    #[error("a message of {0} bytes has a data segment of {1} bytes")]
+    MessageLength(u32, u32),
+    /// A remote invalidation of an STag that is not the task's, or that was not agreed on (RFC 7145 §7.3.2).
+    #[error("the target invalidated STag {0:#010x}, which it may not")]
+    Invalidated(u32),
+    /// An RDMA operation of the target failed here.
+    #[error("the target's RDMA operation failed: {0}")]
+    Rdma(rdma::Status),
+    /// It ended the connection with a Terminate message or a NAK, or made our side do so.
+    #[error("the RDMA connection was terminated over a broken rule")]
+    Terminated,
     /// A field that cannot be as it is.
     #[error("{0}")]
     Field(&'static str),

@@ -7,7 +7,8 @@
 //! * [`raw`]: arbitrary bytes and PDUs, before or after a login, to see what a target makes of them.
 //! * [`perf`]: the benchmark behind `isere perf`.
 //!
-//! What carries the PDUs is behind [`transport::Transport`], the initiator's half of RFC 5047.
+//! URLs begin with `iscsi://` for TCP and with `iser://` for iSER. What carries the PDUs is behind
+//! [`transport::Transport`], the initiator's half of RFC 5047.
 
 mod arena;
 pub mod cdb;
@@ -27,7 +28,7 @@ mod wait;
 pub use arena::Arena;
 pub use client::{Capacity, Client, Inquiry, Reply, Transfer};
 pub use discovery::{Discovered, discover};
-pub use error::Error;
-pub use options::{Chap, Digest, Options};
+pub use error::{Error, Violation};
+pub use options::{Carrier, Chap, Digest, Options, RdmaProvider};
 pub use session::Session;
 pub use url::Url;

@@ -45,6 +45,49 @@ pub const TX_PAYLOAD_AHEAD: usize = 4 << 20;
 /// kept for the unsolicited burst.
 pub const MAX_OUTSTANDING_R2T: usize = 8;
 
+/// Over iSER: the longest data segment that the target is told it may send in full-feature phase
+/// (InitiatorRecvDataSegmentLength); the least RFC 7145 §6.5 allows. Sense data and rejected headers fit.
+pub const ISER_SEGMENT: u32 = 512;
+
+/// Over iSER: bytes of a small message buffer. An iSER header, a BHS and [`ISER_SEGMENT`], with room for padding.
+pub const ISER_SMALL_MESSAGE: usize = 640;
+
+/// Over iSER: the longest data segment of a login or text PDU, and of a PDU with unsolicited data (the default of
+/// TargetRecvDataSegmentLength, RFC 7145 §6.4).
+pub const ISER_LARGE_SEGMENT: u32 = 8192;
+
+/// Over iSER: bytes of a large message buffer. An iSER header, a BHS and [`ISER_LARGE_SEGMENT`], with room for padding.
+pub const ISER_LARGE_MESSAGE: usize = 8320;
+
+/// Over iSER: large receives that are posted for the login and stay. A login and a discovery session use one at a time;
+/// the others are for what a target sends unasked before it should.
+pub const ISER_LARGE_RECEIVES: usize = 4;
+
+/// Over iSER: large message buffers for sending, beyond which commands go without immediate data; fewer for sessions of
+/// less depth.
+pub const ISER_LARGE_SENDS: usize = 36;
+
+/// Over iSER: receives beyond one for each task, for what the target sends unasked (pings, asynchronous messages).
+pub const ISER_UNEXPECTED: usize = 16;
+
+/// Over iSER: Sends of which one is signalled, in a deep queue.
+pub const ISER_SIGNAL_EVERY: usize = 16;
+
+/// Over iSER: message buffers and places in the send queue that commands leave free, so that answers (NOP-Out, logout,
+/// aborts) always find room.
+pub const ISER_RESERVE: usize = CONTROL_SLOTS;
+
+/// Over iSER: completions taken at a time.
+pub const ISER_BATCH: usize = 32;
+
+/// Over iSER: how long a session that is dropped waits for its device to let go of its message buffers; after that they
+/// are leaked rather than reused.
+pub const ISER_DROP_PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How long a session that has ended waits for its transport to let go of commands' buffers. After that the commands
+/// are reported without them.
+pub const DRAIN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Sense bytes kept of a response.
 pub const SENSE_BYTES: usize = 252;
 

@@ -1,5 +1,6 @@
 //! What a session is asked to be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use iscsi::chap::Algorithm;
@@ -7,6 +8,7 @@ use iscsi::names::IscsiName;
 
 use crate::error::Error;
 use crate::limits;
+use crate::transport::RdmaDevices;
 
 /// A CHAP name and secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,9 +37,56 @@ pub enum Digest {
     Require,
 }
 
+/// What carries a session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Carrier {
+    /// TCP (RFC 7143).
+    #[default]
+    Tcp,
+    /// RDMA (iSER, RFC 7145), by this provider.
+    Iser(RdmaProvider),
+}
+
+/// Which RDMA provider carries a session over iSER.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum RdmaProvider {
+    /// A device if there are [`Options::rdma_devices`] and one of them reaches the target, soft-iWARP otherwise.
+    #[default]
+    Auto,
+    /// Soft-iWARP in user space, over an ordinary TCP socket: works everywhere.
+    Siw,
+    /// A device of [`Options::rdma_devices`], or not at all.
+    Verbs,
+}
+
+impl RdmaProvider {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Siw, Self::Verbs];
+
+    /// The word for it in URLs and on command lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Siw => "siw",
+            Self::Verbs => "verbs",
+        }
+    }
+
+    /// The provider of this [name](Self::name).
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.name() == name)
+    }
+}
+
 /// Everything about a session that is not its address. The defaults are those of a fast local benchmark.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What carries the session. The scheme of a URL goes before it.
+    pub carrier: Carrier,
+    /// RDMA devices for iSER, if the program knows any.
+    pub rdma_devices: Option<Arc<dyn RdmaDevices>>,
     /// InitiatorName: an iqn., eui. or naa. name.
     pub initiator_name: String,
     /// The qualifier of the ISID. Sessions of one initiator name to one target portal group need different ones, or
@@ -79,6 +128,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            carrier: Carrier::Tcp,
+            rdma_devices: None,
             initiator_name: "iqn.2025-01.io.isere:initiator".to_owned(),
             isid_qualifier: 1,
             chap: None,
@@ -124,6 +175,13 @@ impl Options {
         }
         if self.chap_algorithms.is_empty() {
             return bad("chap_algorithms", "must not be empty");
+        }
+        if self.carrier != Carrier::Tcp {
+            for (option, digest) in [("header_digest", self.header_digest), ("data_digest", self.data_digest)] {
+                if digest == Digest::Require {
+                    return bad(option, "cannot be required over iSER, which has no digests (RFC 7145 §6.1)");
+                }
+            }
         }
         match (&self.chap, &self.mutual_chap) {
             (None, Some(_)) => {

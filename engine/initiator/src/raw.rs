@@ -27,8 +27,8 @@ use primitives::{Serial, span};
 
 use crate::error::{Error, Violation};
 use crate::login::{Login, Step};
-use crate::options::Options;
-use crate::transport::Agreed;
+use crate::options::{Carrier, Options};
+use crate::transport::{Agreed, Protocol};
 use crate::url::Url;
 
 /// Which digests a PDU has.
@@ -123,6 +123,9 @@ impl Connection {
     /// # Errors
     /// Whatever keeps the login from succeeding.
     pub fn log_in(url: &Url, options: &Options) -> Result<Self, Error> {
+        if url.carrier != Carrier::Tcp {
+            return Err(Error::NoIser { url: url.to_string() });
+        }
         let mut options = options.clone();
         options.chap = url.chap.clone().or(options.chap);
         let mut connection = Self::open(url.portal.resolve()?)?;
@@ -137,7 +140,7 @@ impl Connection {
     /// Whatever keeps the login from succeeding.
     pub fn complete_login(&mut self, target: Option<&str>, options: &Options) -> Result<(), Error> {
         options.check()?;
-        let mut login = Login::new(self.peer, target, options)?;
+        let mut login = Login::new(self.peer, Protocol::Tcp, target, options)?;
         loop {
             let (bhs, text) = login.request();
             self.send(&bhs, &text)?;

@@ -1,11 +1,12 @@
 //! Addresses as libiscsi writes them: `iscsi://[user[%password]@]host[:port]/target-iqn/lun`, IPv6 in brackets.
+//! `iser://` instead is over RDMA, and `?provider=siw` behind it says by which provider (`auto`, `siw`, `verbs`).
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::options::Chap;
+use crate::options::{Carrier, Chap, RdmaProvider};
 
 /// The port IANA gave to iSCSI targets (RFC 7143 §4.2.6.3).
 pub const ISCSI_PORT: u16 = 3260;
@@ -76,23 +77,51 @@ impl fmt::Display for Portal {
     }
 }
 
+impl Portal {
+    /// Reads `[iscsi://|iser://]host[:port]`, the latter with a `?provider=` if need be: a portal to discover at, and
+    /// what [carries](crate::Options::carrier) the session.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn with_carrier(text: &str) -> Result<(Self, Carrier), Error> {
+        let bad = |why| Error::Url { url: text.to_owned(), why };
+        let (carrier, rest) = match text.split_once("://") {
+            Some(_) => scheme(text).map_err(bad)?,
+            None => (Carrier::Tcp, text),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        Ok((Self::parse(rest).map_err(bad)?, carrier))
+    }
+}
+
 impl FromStr for Portal {
     type Err = Error;
 
-    /// Reads a portal, with or without `iscsi://` before it.
+    /// Reads a portal, with or without a scheme before it, which is forgotten.
     fn from_str(text: &str) -> Result<Self, Error> {
-        if text.starts_with("iser://") {
-            return Err(Error::NoIser { url: text.to_owned() });
-        }
-        let bare = text.strip_prefix("iscsi://").unwrap_or(text);
-        let bare = bare.strip_suffix('/').unwrap_or(bare);
-        Self::parse(bare).map_err(|why| Error::Url { url: text.to_owned(), why })
+        Self::with_carrier(text).map(|(portal, _)| portal)
     }
+}
+
+/// Takes scheme and query off a URL: what carries it, and what is between them.
+fn scheme(text: &str) -> Result<(Carrier, &str), &'static str> {
+    if let Some(rest) = text.strip_prefix("iscsi://") {
+        return Ok((Carrier::Tcp, rest));
+    }
+    let rest = text.strip_prefix("iser://").ok_or("it begins neither with iscsi:// nor with iser://")?;
+    // A question mark before the last slash belongs to a password.
+    let query = rest.rsplit_once('?').filter(|(_, query)| !query.contains('/'));
+    let Some((rest, query)) = query else { return Ok((Carrier::Iser(RdmaProvider::Auto), rest)) };
+    let provider = query.strip_prefix("provider=").ok_or("only ?provider= may follow")?;
+    let provider = RdmaProvider::named(provider).ok_or("the provider must be auto, siw or verbs")?;
+    Ok((Carrier::Iser(provider), rest))
 }
 
 /// A logical unit of a target at a portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {
+    /// What carries the session.
+    pub carrier: Carrier,
     /// Where the target listens.
     pub portal: Portal,
     /// The target's iSCSI name.
@@ -111,6 +140,7 @@ impl Url {
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
+        let (carrier, text) = scheme(text)?;
         let (head, path) = text.split_once('/').ok_or("the target name is missing")?;
         let (chap, head) = match head.rsplit_once('@') {
             Some((user, host)) => (Some(credentials(user)?), host),
@@ -125,7 +155,7 @@ impl Url {
             return Err("the target name has a control character or space in it");
         }
         let lun = lun.parse().ok().filter(|lun| *lun < 1 << 14).ok_or("the LUN is not a number of 0 to 16383")?;
-        Ok(Self { portal: Portal::parse(head)?, target: target.to_owned(), lun, chap })
+        Ok(Self { carrier, portal: Portal::parse(head)?, target: target.to_owned(), lun, chap })
     }
 }
 
@@ -148,23 +178,22 @@ impl FromStr for Url {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        if text.starts_with("iser://") {
-            return Err(Error::NoIser { url: text.to_owned() });
-        }
-        let bad = |why| Error::Url { url: redact(text), why };
-        let rest = text.strip_prefix("iscsi://").ok_or_else(|| bad("it does not begin with iscsi://"))?;
-        Self::parse(rest).map_err(bad)
+        Self::parse(text).map_err(|why| Error::Url { url: redact(text), why })
     }
 }
 
 impl fmt::Display for Url {
     /// The URL without its password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "iscsi://")?;
+        f.write_str(if self.carrier == Carrier::Tcp { "iscsi://" } else { "iser://" })?;
         if let Some(chap) = &self.chap {
             write!(f, "{}%***@", chap.user)?;
         }
-        write!(f, "{}/{}/{}", self.portal, self.target, self.lun)
+        write!(f, "{}/{}/{}", self.portal, self.target, self.lun)?;
+        match self.carrier {
+            Carrier::Tcp | Carrier::Iser(RdmaProvider::Auto) => Ok(()),
+            Carrier::Iser(provider) => write!(f, "?provider={}", provider.name()),
+        }
     }
 }
 
@@ -226,9 +255,25 @@ mod tests {
     }
 
     #[test]
-    fn iser_is_recognised_and_refused() {
-        assert!(matches!("iser://box/iqn.a:b/0".parse::<Url>(), Err(Error::NoIser { .. })));
-        assert!(matches!("iser://box".parse::<Portal>(), Err(Error::NoIser { .. })));
+    fn iser_and_its_provider_are_found() {
+        for (query, provider) in [
+            ("", RdmaProvider::Auto),
+            ("?provider=auto", RdmaProvider::Auto),
+            ("?provider=siw", RdmaProvider::Siw),
+            ("?provider=verbs", RdmaProvider::Verbs),
+        ] {
+            let url: Url = format!("iser://me%s?e@box/iqn.a:b/7{query}").parse().unwrap();
+            assert_eq!((url.carrier, url.lun), (Carrier::Iser(provider), 7));
+            assert_eq!(url.chap.as_ref().map(|c| c.secret.as_str()), Some("s?e"));
+            assert_eq!(url, url.to_string().replace("***", "s?e").parse().unwrap());
+            let (portal, carrier) = Portal::with_carrier(&format!("iser://box:1{query}")).unwrap();
+            assert_eq!((portal.to_string().as_str(), carrier), ("box:1", Carrier::Iser(provider)));
+        }
+        assert!(why("iser://box/iqn.a:b/0?provider=x").contains("auto, siw or verbs"));
+        assert!(why("iser://box/iqn.a:b/0?x=siw").contains("provider"));
+        assert!(why("iscsi://box/iqn.a:b/0?provider=siw").contains("LUN"));
+        assert_eq!(Portal::with_carrier("box").unwrap().1, Carrier::Tcp);
+        assert!(Portal::with_carrier("http://box").is_err());
     }
 
     #[test]

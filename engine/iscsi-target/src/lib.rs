@@ -7,9 +7,11 @@
 pub mod conn;
 pub mod context;
 pub mod control;
+pub mod device;
 mod epoll;
 mod job;
 pub mod limits;
+pub mod portal;
 mod sense;
 pub mod service;
 pub mod session;

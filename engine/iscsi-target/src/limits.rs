@@ -27,3 +27,40 @@ pub const TICK_MILLIS: u64 = 100;
 
 /// Task management requests being worked on per connection.
 pub const TASK_MANAGEMENT: usize = 8;
+
+/// RDMA devices that one core drives.
+pub const DEVICES_PER_CORE: usize = 16;
+
+/// Connection requests that an RDMA listener holds until they are answered.
+pub const BACKLOG: u16 = 128;
+
+/// Completions an RDMA device holds for a core. With [`SEND_DEPTH`] it bounds the connections of that device and core.
+pub const COMPLETIONS_PER_DEVICE: u32 = 32_000;
+
+/// Requests in the send queue of an iSER connection.
+pub const SEND_DEPTH: u16 = 256;
+
+/// Receives posted for all connections of an RDMA device and core, where the device can share them.
+pub const SHARED_RECEIVES: u16 = 1024;
+
+/// They take one part of this many of the core's large buffers at the most.
+pub const RECEIVES_SHARE: usize = 4;
+
+/// Fewer than these make no device: its connections would stall each other.
+pub const SHARED_RECEIVES_MIN: usize = 32;
+
+/// Receives posted for one connection where the device cannot share them: a full window, and what comes beside it.
+pub const RECEIVES_PER_CONNECTION: u16 = 96;
+
+/// Control PDUs in full-feature phase that an iSER connection has on their way.
+pub const CONTROLS_PER_CONNECTION: usize = 256;
+
+/// Larger PDUs (login, text) that an iSER connection has on their way.
+pub const MESSAGES_PER_CONNECTION: usize = 4;
+
+/// Accepted connections of one core that have not said yet what they speak.
+pub const STRANGERS_PER_CORE: usize = 1024;
+
+/// After the final login response an iSER connection says nothing of its own accord until the initiator has said
+/// something, or this many milliseconds have passed (RFC 7145 §5.1.3).
+pub const QUIET_MILLIS: u128 = 1000;

@@ -1,13 +1,15 @@
 //! `Service`: the target as the control plane drives it, from threads that may wait.
 
+mod hardware;
+mod listen;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use iscsi_tcp::listen::Listener;
 use reactors::{CallError, Core, CoreId, Fleet};
 use scsi::UnitAttention;
 use thiserror::Error;
@@ -19,6 +21,7 @@ use crate::stats::CoreStats;
 use crate::target::{Directory, Published, Target};
 use crate::unit::Unit;
 use crate::worker::{ConnInfo, PortalId, Worker};
+use listen::Waiting;
 
 /// How long to wait between two looks at whether something has drained.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -45,6 +48,14 @@ pub enum ServiceError {
         /// What the system said.
         error: io::Error,
     },
+    /// An RDMA device cannot serve a portal.
+    #[error("cannot serve {address} over RDMA: {why}")]
+    Device {
+        /// The portal's address.
+        address: SocketAddr,
+        /// Why not.
+        why: String,
+    },
     /// A portal group has no open portals.
     #[error("portal group {0} is not open")]
     NotOpen(i32),
@@ -56,12 +67,14 @@ pub enum ServiceError {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Group {
     /// Bound addresses, with the ports that were picked.
     addresses: Vec<SocketAddr>,
-    /// Bound, but not accepting yet.
-    waiting: Vec<Listener>,
+    /// RDMA devices it uses.
+    devices: Vec<String>,
+    /// Not accepting yet.
+    waiting: Vec<Waiting>,
     open: Vec<(CoreId, PortalId)>,
 }
 
@@ -73,6 +86,7 @@ pub struct Service {
     published: Mutex<Arc<Published>>,
     groups: Mutex<HashMap<i32, Group>>,
     next_portal: AtomicU32,
+    soft: siw::Config,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,17 +95,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// Sets a worker up on every core.
+    /// Sets a worker up on every core. Soft-iWARP, where portals need it, behaves as `soft` says.
     ///
     /// # Errors
     /// When a core cannot be reached or is out of descriptors.
-    pub fn start(fleet: Arc<Fleet>, directory: Arc<dyn Directory>) -> Result<Self, ServiceError> {
+    pub fn start(fleet: Arc<Fleet>, directory: Arc<dyn Directory>, soft: siw::Config) -> Result<Self, ServiceError> {
         let shared = Shared::new(fleet.cores());
         let published = Arc::new(Published { generation: 0, directory, targets: Vec::new() });
         for id in fleet.core_ids() {
             let (shared, published) = (Arc::clone(&shared), Arc::clone(&published));
+            let regions = fleet.arena().cache();
             let started = fleet.call(id, move |core: &mut Core| -> io::Result<()> {
-                let worker = Worker::new(shared, published, core.handle().clone())?;
+                let worker = Worker::new(shared, published, core.handle().clone(), regions)?;
                 core.add_shared(worker).map_err(io::Error::other)?;
                 Ok(())
             })?;
@@ -103,6 +118,7 @@ impl Service {
             published: Mutex::new(published),
             groups: Mutex::default(),
             next_portal: AtomicU32::new(0),
+            soft,
         })
     }
 
@@ -132,38 +148,6 @@ impl Service {
         Ok(())
     }
 
-    /// Binds the portals of a group. Unless `wait`, they accept at once. All or none.
-    ///
-    /// # Errors
-    /// An address is in use or not ours.
-    pub fn open_portals(&self, group: i32, addresses: &[SocketAddr], wait: bool) -> Result<(), ServiceError> {
-        let bind = |address: &SocketAddr| {
-            Listener::bind(*address).map_err(|error| ServiceError::Listen { address: *address, error })
-        };
-        let waiting = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let addresses = waiting.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        lock(&self.groups).insert(group, Group { addresses, waiting, open: Vec::new() });
-        if wait { Ok(()) } else { self.start_portals(group) }
-    }
-
-    /// Lets the portals of a group accept. Each is served by one core, the next by the next; the connections they
-    /// accept spread over all cores.
-    ///
-    /// # Errors
-    /// The group is not open, or a core cannot be reached.
-    pub fn start_portals(&self, group: i32) -> Result<(), ServiceError> {
-        let mut groups = lock(&self.groups);
-        let entry = groups.get_mut(&group).ok_or(ServiceError::NotOpen(group))?;
-        for listener in core::mem::take(&mut entry.waiting) {
-            let portal = PortalId(self.next_portal.fetch_add(1, Ordering::Relaxed));
-            let core = CoreId((portal.0 as usize % self.fleet.cores()) as u16);
-            let opened = self.on_worker(core, move |worker, _| worker.open_portal(portal, group, listener))?;
-            opened.map_err(|error| ServiceError::Start { core, error })?;
-            entry.open.push((core, portal));
-        }
-        Ok(())
-    }
-
     /// Where a group listens, with the ports that the system picked for port 0. Empty when the group is not open.
     #[must_use]
     pub fn addresses(&self, group: i32) -> Vec<SocketAddr> {
@@ -180,6 +164,7 @@ impl Service {
         for id in self.fleet.core_ids() {
             let _ = self.on_worker(id, move |worker, core| worker.close_group(core, group));
         }
+        self.retire_devices(entry.devices);
     }
 
     /// Asks the initiators of a target to log out.

@@ -1,5 +1,7 @@
 //! Plain per-core counters, read by the control plane through a job on the core.
 
+use crate::wire::Wire;
+
 /// What one core's connections did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CoreStats {
@@ -41,6 +43,8 @@ pub struct CoreStats {
     pub bytes_direct: u64,
     /// Payload bytes copied once by the datamover.
     pub bytes_copied: u64,
+    /// Work requests, doorbells and bytes of the core's RDMA devices.
+    pub rdma: rdma::Counters,
     /// Connections accepted on this core.
     pub accepted: u64,
     /// Logins that reached full-feature phase.
@@ -110,8 +114,10 @@ impl Latency {
 }
 
 impl CoreStats {
-    /// Adds what a connection's transport counted.
-    pub fn add_transport(&mut self, transport: &iscsi_tcp::Stats) {
+    /// Adds what a connection's datamover counted. What RDMA moves is counted by its device.
+    pub(crate) fn add_transport(&mut self, wire: &Wire) {
+        let Wire::Tcp(tcp) = wire else { return };
+        let transport = tcp.stats();
         self.receive_calls += transport.received.calls;
         self.send_calls += transport.sent.calls;
         self.bytes_direct += transport.received.direct + transport.sent.direct;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use iscsi::chap::Secret;
 use iscsi::discovery::Which;
-use iscsi::login::{Access, DiscoveryAccess, Refusal, TargetAccess};
+use iscsi::login::{Access, DiscoveryAccess, Refusal, TargetAccess, Transport};
 
 use crate::limits::LOGIN_SECONDS;
 use crate::unit::Unit;
@@ -32,6 +32,8 @@ pub struct Entrance {
     pub local: SocketAddr,
     /// The initiator's address.
     pub peer: SocketAddr,
+    /// What carries the connection.
+    pub transport: Transport,
 }
 
 /// A target that SendTargets shows.

@@ -4,11 +4,12 @@
 //! stepped, and everything that is to be sent goes out with one call per connection.
 
 mod admin;
+mod arrivals;
+mod fabric;
 mod jobs;
 mod portals;
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,48 +17,58 @@ use std::time::Duration;
 
 use bdev::DoneBatch;
 use iscsi::datamover::Datamover;
-use iscsi::login::{Login, Transport};
-use iscsi_tcp::{Limits, Tcp};
 use primitives::{Key, Slab};
-use reactors::{Clock, CoreHandle, Drained, Nanos, Poller, Pools, Progress, Turn};
+use reactors::{Clock, CoreHandle, Drained, Nanos, Poller, Pools, Progress, RegionCache, Turn};
 
-use crate::conn::{Close, Conn, LoginPhase, State};
+use crate::conn::{Close, Conn};
 use crate::context::Context;
 use crate::epoll::{self, Epoll};
 use crate::limits::{CONNECTIONS_PER_CORE, TICK_MILLIS};
-use crate::session::ConnId;
 use crate::shared::Shared;
 use crate::stats::CoreStats;
-use crate::target::{Entrance, Published};
+use crate::target::Published;
 use crate::unit::LocalUnits;
+use crate::wire::Wire;
 
 pub use admin::ConnInfo;
+pub use fabric::SOFT_IWARP;
 pub use portals::PortalId;
 
 /// Rounds of device completions taken in one turn: a device that finishes at once may finish what follows, too.
 const DEVICE_ROUNDS: usize = 2;
 
-/// Tokens of portals in the epoll set have this bit; the others are connections.
-const PORTAL: u64 = 1 << 63;
+/// Tokens in the epoll set: the upper half says of what, the lower which. Connections have none of these bits.
+mod token {
+    /// A portal's listening socket.
+    pub const PORTAL: u64 = 1 << 32;
+    /// A connection that has not said yet what it speaks.
+    pub const STRANGER: u64 = 1 << 33;
+    /// A descriptor of an RDMA device.
+    pub const DEVICE: u64 = 1 << 34;
+}
 
-/// A connection over TCP and its place in the epoll set.
-pub(crate) struct TcpConn {
+/// A connection and its place on the core.
+pub(crate) struct Entry {
     conn: Conn,
     /// Watched for room to write.
     writing: bool,
     /// A step of it panicked: its memory is not touched any more, and its slot is never used again.
     poisoned: bool,
+    /// Its device and the memory of its messages, over RDMA.
+    link: Option<fabric::Link>,
 }
 
 /// One core's connections, logical units and portals.
 #[expect(missing_debug_implementations, reason = "channels and datamovers have none")]
 pub struct Worker {
-    conns: Slab<TcpConn>,
+    conns: Slab<Entry>,
     /// Connections to step this turn, each once (`Conn::active`).
     active: Vec<u32>,
     units: LocalUnits,
     epoll: Epoll,
     portals: portals::Portals,
+    strangers: arrivals::Strangers,
+    fabric: fabric::Fabric,
     shared: Arc<Shared>,
     published: Arc<Published>,
     handle: CoreHandle,
@@ -93,13 +104,20 @@ impl Worker {
     ///
     /// # Errors
     /// The kernel's, when the process is out of descriptors.
-    pub fn new(shared: Arc<Shared>, published: Arc<Published>, handle: CoreHandle) -> io::Result<Self> {
+    pub fn new(
+        shared: Arc<Shared>,
+        published: Arc<Published>,
+        handle: CoreHandle,
+        regions: RegionCache,
+    ) -> io::Result<Self> {
         Ok(Self {
             conns: Slab::new(CONNECTIONS_PER_CORE),
             active: Vec::with_capacity(CONNECTIONS_PER_CORE),
             units: LocalUnits::default(),
             epoll: Epoll::new()?,
             portals: portals::Portals::default(),
+            strangers: arrivals::Strangers::default(),
+            fabric: fabric::Fabric::new(regions),
             shared,
             published,
             handle,
@@ -111,52 +129,6 @@ impl Worker {
             next_tick: Nanos::ZERO,
             draining: false,
         })
-    }
-
-    /// Takes over a connection that was accepted somewhere and placed here.
-    pub fn adopt(&mut self, stream: TcpStream, portal_group: i32, peer: SocketAddr, now: Nanos) {
-        if let Err(error) = self.try_adopt(stream, portal_group, peer, now) {
-            tracing::warn!(%peer, "connection refused: {error}");
-            self.shared.unplace(self.handle.id());
-        }
-    }
-
-    fn try_adopt(&mut self, stream: TcpStream, portal_group: i32, peer: SocketAddr, now: Nanos) -> io::Result<()> {
-        if self.draining {
-            return Err(io::Error::other("the engine is shutting down"));
-        }
-        let local = stream.local_addr()?;
-        let mut entropy = [0; iscsi::limits::LOGIN_ENTROPY];
-        getrandom::fill(&mut entropy).map_err(io::Error::other)?;
-        let login = LoginPhase {
-            machine: Login::new(Transport::Tcp, entropy),
-            deadline: now + self.published.directory.login_timeout(),
-            registering: false,
-        };
-        let conn = Conn {
-            dm: Tcp::new(stream, Limits::default())?,
-            id: ConnId { core: self.handle.id(), index: 0, generation: 0 },
-            entrance: Entrance { portal_group, local, peer },
-            state: State::Login(Box::new(login)),
-            port: None,
-            registered: false,
-            closing: None,
-            terminated: false,
-            active: false,
-        };
-        let fd = conn.dm.as_raw_fd();
-        let full = || io::Error::other(format!("limits::CONNECTIONS_PER_CORE ({CONNECTIONS_PER_CORE}) reached"));
-        let key = self.conns.insert(TcpConn { conn, writing: false, poisoned: false }).map_err(|_| full())?;
-        if let Some(entry) = self.conns.get_mut(key) {
-            entry.conn.id.index = key.index;
-            entry.conn.id.generation = key.generation;
-        }
-        if let Err(error) = self.epoll.add(fd, u64::from(key.index), false) {
-            self.conns.remove(key);
-            return Err(error);
-        }
-        self.stats.accepted += 1;
-        Ok(())
     }
 
     /// Puts a connection into the list of those to step.
@@ -179,19 +151,26 @@ impl Worker {
             tracing::error!(peer = %entry.conn.entrance.peer, "a bug: panic while serving a connection; it is closed");
             entry.poisoned = true;
             self.stats.panics += 1;
-            self.epoll.remove(entry.conn.dm.as_raw_fd());
-            epoll::hang_up(entry.conn.dm.as_raw_fd());
+            match &mut entry.conn.dm {
+                Wire::Tcp(tcp) => {
+                    self.epoll.remove(tcp.as_raw_fd());
+                    epoll::hang_up(tcp.as_raw_fd());
+                }
+                Wire::Iser(iser) => iser.queue().to_error(),
+            }
         }
     }
 
     fn poll_sockets(&mut self) -> bool {
-        let Self { epoll, conns, active, portals, .. } = self;
+        let Self { epoll, conns, active, portals, strangers, fabric, .. } = self;
         let ready = epoll.poll(|ready| {
-            if ready.token & PORTAL != 0 {
-                portals.mark_ready((ready.token & !PORTAL) as u32);
-                return;
-            }
             let index = ready.token as u32;
+            match ready.token & !u64::from(u32::MAX) {
+                token::PORTAL => return portals.mark_ready(index),
+                token::STRANGER => return strangers.mark_ready(index),
+                token::DEVICE => return fabric.mark_ready(index),
+                _ => {}
+            }
             let Some((_, entry)) = conns.at(index) else { return };
             if entry.poisoned {
                 return;
@@ -231,7 +210,7 @@ impl Worker {
     }
 
     /// Sends what connections have to send; forgets those that are over; keeps those that want another turn.
-    fn finish_turn(&mut self) {
+    fn finish_turn(&mut self, pools: &mut Pools) {
         let mut keep = 0;
         for at in 0..self.active.len() {
             let index = self.active[at];
@@ -241,14 +220,17 @@ impl Worker {
                 continue;
             }
             entry.conn.dm.flush();
-            let wants_write = entry.conn.dm.wants_write();
-            if wants_write != entry.writing {
-                entry.writing = wants_write;
-                // It is in the set; should the kernel refuse all the same, the tick flushes.
-                let _ = self.epoll.modify(entry.conn.dm.as_raw_fd(), u64::from(index), wants_write);
+            match &mut entry.conn.dm {
+                Wire::Tcp(tcp) if tcp.wants_write() != entry.writing => {
+                    entry.writing = !entry.writing;
+                    // It is in the set; should the kernel refuse all the same, the tick flushes.
+                    let _ = self.epoll.modify(tcp.as_raw_fd(), u64::from(index), entry.writing);
+                }
+                Wire::Tcp(_) => {}
+                Wire::Iser(iser) => self.fabric.after_flush(iser, entry.link.as_ref()),
             }
             if entry.conn.is_over() {
-                self.forget(key);
+                self.forget(key, pools);
             } else if entry.conn.wants_turn() {
                 entry.conn.active = true;
                 self.active[keep] = index;
@@ -256,13 +238,19 @@ impl Worker {
             }
         }
         self.active.truncate(keep);
+        self.fabric.ring();
     }
 
     /// A connection is over and holds nothing any more.
-    fn forget(&mut self, key: Key) {
+    fn forget(&mut self, key: Key, pools: &mut Pools) {
         let Some(mut entry) = self.conns.remove(key) else { return };
-        self.epoll.remove(entry.conn.dm.as_raw_fd());
-        self.stats.add_transport(&entry.conn.dm.stats());
+        if let Wire::Tcp(tcp) = &entry.conn.dm {
+            self.epoll.remove(tcp.as_raw_fd());
+        }
+        self.stats.add_transport(&entry.conn.dm);
+        if let (Wire::Iser(iser), Some(link)) = (&mut entry.conn.dm, entry.link.take()) {
+            self.fabric.unlink(iser, link, pools);
+        }
         self.shared.unplace(self.handle.id());
         self.leave_session(&mut entry.conn);
     }
@@ -276,6 +264,9 @@ impl Worker {
             }
         }
         self.release_lost_units();
+        self.expire_strangers(now);
+        self.remove_devices(pools, false);
+        self.fabric.tick();
     }
 
     /// Begins to close every connection.
@@ -288,8 +279,9 @@ impl Worker {
         }
     }
 
-    fn has_live_conns(&self) -> bool {
-        self.conns.iter().any(|(_, entry)| !entry.poisoned)
+    /// Nobody is connected, or on the way to be.
+    fn is_deserted(&self) -> bool {
+        self.conns.iter().all(|(_, entry)| entry.poisoned) && self.strangers.is_empty()
     }
 }
 
@@ -299,6 +291,10 @@ impl Poller for Worker {
         if self.portals.any_ready() {
             self.accept(turn.now);
         }
+        if self.strangers.any_ready() {
+            self.meet_strangers(turn.now);
+        }
+        busy |= self.turn_fabric(turn.now, turn.pools);
         busy |= !self.active.is_empty();
         for at in 0..self.active.len() {
             let index = self.active[at];
@@ -311,7 +307,10 @@ impl Poller for Worker {
         if self.draining {
             self.close_all(turn.now, turn.pools);
         }
-        self.finish_turn();
+        self.finish_turn(turn.pools);
+        if self.draining && self.is_deserted() {
+            self.remove_devices(turn.pools, true);
+        }
         if self.stats.is_unsettled() {
             self.stats.settle(self.clock.now().get());
         }
@@ -325,18 +324,20 @@ impl Poller for Worker {
     fn wake_fds(&self, out: &mut Vec<RawFd>) {
         out.push(self.epoll.as_raw_fd());
         out.extend_from_slice(&self.wake_fds);
+        self.fabric.wake_fds(out);
     }
 
     fn may_sleep(&mut self) -> bool {
-        self.active.is_empty() && !self.portals.any_ready() && self.arm_devices()
+        self.active.is_empty() && !self.portals.any_ready() && self.arm_devices() && self.fabric.arm()
     }
 
     fn deadline(&self) -> Option<Nanos> {
-        (!self.conns.is_empty()).then_some(self.next_tick)
+        let idle = self.conns.is_empty() && self.strangers.is_empty() && self.fabric.is_quiet();
+        (!idle).then_some(self.next_tick)
     }
 
     fn drain(&mut self) -> Drained {
         self.draining = true;
-        if self.has_live_conns() { Drained::Busy } else { Drained::Done }
+        if self.is_deserted() && self.fabric.is_empty() { Drained::Done } else { Drained::Busy }
     }
 }

@@ -6,6 +6,7 @@ use crate::connection::{Event, Parameters, PrivateData, RequestId};
 use crate::counters::Counters;
 use crate::memory::{Access, Memory, Remote, Sge, Stag};
 use crate::work::{ReceiveRequest, Refusal, Refused, WorkRequest};
+use alloc::boxed::Box;
 use core::fmt;
 use core::net::SocketAddr;
 use primitives::Tag;
@@ -175,6 +176,48 @@ pub trait QueuePair: fmt::Debug {
 
     /// Counts of this queue pair.
     fn counters(&self) -> Counters;
+}
+
+impl<Q: QueuePair + ?Sized> QueuePair for Box<Q> {
+    fn start(&mut self, parameters: &Parameters) -> Result<(), Refused> {
+        (**self).start(parameters)
+    }
+
+    fn post_receive(&mut self, request: ReceiveRequest) -> Result<(), Refusal<ReceiveRequest>> {
+        (**self).post_receive(request)
+    }
+
+    fn post_send(&mut self, request: WorkRequest) -> Result<(), Refusal<WorkRequest>> {
+        (**self).post_send(request)
+    }
+
+    fn bind(&mut self, tag: Tag, sge: Sge, access: Access) -> Result<Remote, Refusal<Sge>> {
+        (**self).bind(tag, sge, access)
+    }
+
+    fn reclaim(&mut self, stag: Stag) -> Option<Sge> {
+        (**self).reclaim(stag)
+    }
+
+    fn ring(&mut self) {
+        (**self).ring();
+    }
+
+    fn to_error(&mut self) {
+        (**self).to_error();
+    }
+
+    fn room(&self) -> Room {
+        (**self).room()
+    }
+
+    fn outstanding(&self) -> u32 {
+        (**self).outstanding()
+    }
+
+    fn counters(&self) -> Counters {
+        (**self).counters()
+    }
 }
 
 /// Receives that several queue pairs draw from (SRQ).

@@ -53,6 +53,13 @@ impl<T> Slab<T> {
         Ok(Key { index, generation: slot.generation })
     }
 
+    /// The key that the next [`Slab::insert`] returns; `None` when every slot is taken.
+    #[must_use]
+    pub fn next_key(&self) -> Option<Key> {
+        let slot = self.slots.get(self.free as usize)?;
+        Some(Key { index: self.free, generation: slot.generation })
+    }
+
     /// Takes the entry out; a stale key takes nothing.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?;

@@ -12,12 +12,23 @@ pub struct RegionCache {
     generation: u64,
     regions: Arc<[Extent]>,
     last: usize,
+    /// The generation and the regions [`Self::changes`] told of.
+    reported: Option<(u64, Arc<[Extent]>)>,
+}
+
+/// Regions that came and went. Those removed are unmapped already, and new ones may lie where they lay.
+#[derive(Debug)]
+pub struct RegionChanges {
+    /// Regions that are gone.
+    pub removed: Vec<Extent>,
+    /// Regions that are new.
+    pub added: Vec<Extent>,
 }
 
 impl RegionCache {
     pub(super) fn new(ledger: Arc<Ledger>) -> Self {
         let (generation, regions) = ledger.snapshot();
-        Self { ledger, generation, regions, last: 0 }
+        Self { ledger, generation, regions, last: 0, reported: None }
     }
 
     /// The region that holds all of the `len` bytes at `addr`.
@@ -30,6 +41,31 @@ impl RegionCache {
             return Some(*region);
         }
         self.search(addr, len)
+    }
+
+    /// What appeared and disappeared since this was asked last; regions that were there when the cache was made count
+    /// as having appeared since. `None`, for the price of one load, when nothing did.
+    #[inline]
+    pub fn changes(&mut self) -> Option<RegionChanges> {
+        let reported = self.reported.as_ref().map_or(0, |(generation, _)| generation + 1);
+        (self.ledger.generation() + 1 != reported).then(|| self.report())
+    }
+
+    /// All regions that [`Self::changes`] has told of, as if they were new.
+    #[must_use]
+    pub fn all(&self) -> RegionChanges {
+        let added = self.reported.as_ref().map(|(_, regions)| regions.to_vec()).unwrap_or_default();
+        RegionChanges { removed: Vec::new(), added }
+    }
+
+    #[cold]
+    fn report(&mut self) -> RegionChanges {
+        self.refresh();
+        let (_, old) = self.reported.replace((self.generation, self.regions.clone())).unwrap_or_default();
+        let missing = |of: &[Extent], in_: &[Extent]| {
+            of.iter().filter(|extent| !in_.contains(extent)).copied().collect::<Vec<_>>()
+        };
+        RegionChanges { removed: missing(&old, &self.regions), added: missing(&self.regions, &old) }
     }
 
     fn search(&mut self, addr: usize, len: usize) -> Option<Extent> {

@@ -14,7 +14,7 @@ mod size;
 mod tests;
 
 pub use arena::{Arena, Hugepages, Registrar};
-pub use lookup::RegionCache;
+pub use lookup::{RegionCache, RegionChanges};
 pub use region::{Extent, Part, Region, RegionId};
 pub use size::{SizeError, format_size, parse_size};
 

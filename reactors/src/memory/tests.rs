@@ -148,3 +148,20 @@ fn required_huge_pages_are_had_or_refused_with_the_remedy() {
     assert!("maybe".parse::<Hugepages>().unwrap_err().contains("auto, require or off"));
     assert_eq!("require".parse(), Ok(Hugepages::Require));
 }
+
+#[test]
+fn a_cache_tells_what_came_and_went_once() {
+    let arena = Arena::new(Hugepages::Off);
+    let first = arena.region(4096).unwrap();
+    let mut cache = arena.cache();
+    let told = cache.changes().expect("the region that was there");
+    assert_eq!((told.added, told.removed), (vec![first.extent()], vec![]));
+    assert!(cache.changes().is_none());
+    let old = first.extent();
+    drop(first);
+    let second = arena.region(8192).unwrap();
+    assert!(cache.find(second.extent().addr, 1).is_some(), "a look-up in between takes nothing away");
+    let told = cache.changes().expect("one went, one came");
+    assert_eq!((told.added, told.removed), (vec![second.extent()], vec![old]));
+    assert!(cache.changes().is_none());
+}

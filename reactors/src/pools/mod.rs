@@ -1,10 +1,12 @@
 //! `Pools`: a core's DMA buffers, in two sizes.
 
+mod carve;
 mod class;
 #[cfg(test)]
 mod tests;
 mod wait;
 
+pub use carve::{Carving, PIECES};
 pub use class::{Class, ClassStats};
 pub use wait::{NoRoom, WaitQueue};
 

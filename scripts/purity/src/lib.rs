@@ -6,7 +6,7 @@ extern crate std;
 
 use core::alloc::{GlobalAlloc, Layout};
 
-pub use {iscsi, primitives, rdma, scsi};
+pub use {iscsi, iser, primitives, rdma, scsi};
 
 struct NoMemory;
 

@@ -6,21 +6,22 @@ use initiator::Url;
 
 const EXAMPLES: &str = "\
 Examples:
-  isere perf iscsi://10.0.0.1/iqn.2016-06.io.spdk:disk1/0
+  isere perf iser://10.0.0.1/iqn.2016-06.io.spdk:disk1/0
   isere perf iscsi://10.0.0.1:3260/iqn.2016-06.io.spdk:disk1/0 --rw randrw --mix 70 --bs 4k --qd 64 --connections 4
   isere perf iscsi://10.0.0.1/iqn.2016-06.io.spdk:disk1/0 --rw write --bs 128k --time 60 --json
   isere perf iscsi://10.0.0.1/iqn.2016-06.io.spdk:disk1/0 --rw randwrite --verify --seed 7
 
 WRITING DESTROYS what is on the logical unit.
 Exit codes: 0 done, 1 an I/O or verification error, 2 wrong usage, 3 cannot connect or log in.
-URLs with iser:// are recognised, and refused where the initiator has no RDMA transport.";
+iser://… instead of iscsi://… is over RDMA: by the device that reaches the target, else by soft-iWARP. A
+?provider=siw or ?provider=verbs behind the URL chooses.";
 
 /// Arguments of `isere perf`.
 #[derive(Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PerfArgs {
     /// The logical unit
-    #[arg(help = "The logical unit: iscsi://[USER[%SECRET]@]HOST[:PORT]/TARGET/LUN")]
+    #[arg(help = "The logical unit: iscsi://[USER[%SECRET]@]HOST[:PORT]/TARGET/LUN, or iser://…[?provider=siw|verbs]")]
     #[arg(value_name = "URL")]
     pub url: Url,
 

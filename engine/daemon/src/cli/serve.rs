@@ -46,6 +46,10 @@ pub struct ServeArgs {
     #[arg(long, value_enum, default_value_t)]
     pub idle: Idle,
 
+    /// Whether soft-iWARP protects what it sends with CRC32C (MPA, RFC 5044)
+    #[arg(long, value_enum, default_value_t)]
+    pub siw_crc: Crc,
+
     /// Serve Prometheus metrics over HTTP at this address; a port alone means loopback
     #[arg(long, value_name = "ADDR", value_parser = metrics::parse_address)]
     pub metrics: Option<SocketAddr>,
@@ -73,6 +77,16 @@ pub enum HugePages {
     Require,
     /// Never
     Off,
+}
+
+/// When soft-iWARP uses CRC32C.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Crc {
+    /// If the initiator wants it
+    #[default]
+    IfAsked,
+    /// On every connection
+    Always,
 }
 
 /// What a reactor does when there is nothing to do.

@@ -23,8 +23,10 @@ fn full() -> Daemon {
     let secret = json!({"user": "u", "secret": "ssssssssssss", "muser": "m", "msecret": "mmmmmmmmmmmm"});
     daemon.ok("iscsi_create_auth_group", json!({"tag": 3, "secrets": [secret]}));
     daemon.ok("iscsi_set_discovery_auth", json!({"require_chap": true, "chap_group": 3}));
-    let iser = json!({"host": "[::1]", "port": "3261", "transport": "iser"});
-    let portals = json!([{"host": "127.0.0.1", "port": "3260"}, iser]);
+    let iser = json!({"host": "[::1]", "port": "3261", "transport": "iser", "provider": "siw"});
+    let tcp = json!({"host": "127.0.0.1", "port": "3261", "transport": "tcp"});
+    let verbs = json!({"host": "127.0.0.2", "port": "3261", "provider": "verbs"});
+    let portals = json!([{"host": "127.0.0.1", "port": "3260"}, iser, tcp, verbs]);
     daemon.ok("iscsi_create_portal_group", json!({"tag": 1, "portals": portals, "wait": true}));
     daemon.ok("iscsi_portal_group_set_auth", json!({"tag": 1, "disable_chap": true}));
     let private = json!({"tag": 2, "portals": [{"host": "127.0.0.1", "port": "3262"}], "private": true});

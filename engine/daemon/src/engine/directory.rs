@@ -1,5 +1,6 @@
 //! The model as logins and discovery see it.
 
+use crate::model::portal::Transport;
 use crate::model::{AuthPolicy, Model, TargetNode};
 use iscsi::chap::{Mutual, Secret};
 use iscsi::discovery::Which;
@@ -30,14 +31,15 @@ impl ModelDirectory {
         Self { model, handles }
     }
 
-    fn policy(&self, target: Option<&TargetNode>) -> Policy {
+    fn policy(&self, entrance: &Entrance, target: Option<&TargetNode>) -> Policy {
         let options = &self.model.options;
         let digest = |required: bool| if required { DigestPolicy::Required } else { DigestPolicy::Allowed };
         let depth = target.map_or(options.max_queue_depth, |t| t.queue_depth.min(options.max_queue_depth));
         Policy {
             header_digest: digest(target.is_some_and(|t| t.header_digest)),
             data_digest: digest(target.is_some_and(|t| t.data_digest)),
-            initial_r2t: false,
+            // Over iSER, asking for data costs no PDU, and it then goes straight to where it belongs.
+            initial_r2t: entrance.transport == login::Transport::Iser,
             immediate_data: options.immediate_data,
             max_recv_data_segment_length: MAX_RECV_DATA_SEGMENT,
             max_burst: MAX_BURST,
@@ -81,7 +83,7 @@ impl Directory for ModelDirectory {
             portal_group_tag: entrance.portal_group as u16,
             alias: Some(target.alias.clone()).filter(|alias| !alias.is_empty()),
             auth: auth(target.auth),
-            policy: self.policy(Some(target)),
+            policy: self.policy(entrance, Some(target)),
         })
     }
 
@@ -89,7 +91,7 @@ impl Directory for ModelDirectory {
         let policy = self.model.portal_group(entrance.portal_group).map(|group| group.auth);
         Ok(DiscoveryAccess {
             auth: auth(policy.unwrap_or_else(|| self.model.options.discovery())),
-            policy: self.policy(None),
+            policy: self.policy(entrance, None),
             portal_group_tag: Some(entrance.portal_group as u16),
         })
     }
@@ -134,8 +136,14 @@ impl ModelDirectory {
         tags.dedup();
         let allowed = tags.into_iter().filter(|tag| self.model.allows(target, *tag, initiator, entrance.peer.ip()));
         let groups = allowed.filter_map(|tag| self.model.portal_group(tag)).filter(|group| !group.private);
+        let transport = match entrance.transport {
+            login::Transport::Tcp => Transport::Tcp,
+            login::Transport::Iser => Transport::Iser,
+        };
         let portals: Vec<_> = groups
             .flat_map(|group| group.portals.iter().map(|portal| (portal, group.tag as u16)))
+            // Initiators log in with what they discovered with.
+            .filter(|(portal, _)| portal.serves(transport))
             .filter_map(|(portal, tag)| Some((portal.address().ok()?, tag)))
             // An initiator that came over one family may not have the other.
             .filter(|(address, _)| address.is_ipv4() == entrance.local.is_ipv4())

@@ -17,7 +17,7 @@ pub fn start(args: &ServeArgs) -> Result<Box<dyn Engine>, Box<dyn Error>> {
     let fleet = Arc::new(Fleet::start(configuration(args)?)?);
     let tids = fleet.core_ids().map(|core| thread_id(&fleet, core)).collect::<Result<_, _>>()?;
     let devices = Devices::new(fleet.arena().clone());
-    let targets = Targets::start(&fleet, devices.registry())?;
+    let targets = Targets::start(&fleet, devices.registry(), soft_iwarp(args))?;
     Ok(Box::new(Live { fleet, tids, devices, targets }))
 }
 
@@ -38,6 +38,14 @@ fn configuration(args: &ServeArgs) -> Result<FleetConfig, Box<dyn Error>> {
         serve::HugePages::Off => Hugepages::Off,
     };
     Ok(config)
+}
+
+fn soft_iwarp(args: &ServeArgs) -> siw::Config {
+    let crc = match args.siw_crc {
+        serve::Crc::IfAsked => siw::Crc::IfAsked,
+        serve::Crc::Always => siw::Crc::Always,
+    };
+    siw::Config { crc, ..siw::Config::default() }
 }
 
 fn thread_id(fleet: &Fleet, core: CoreId) -> Result<u64, reactors::CallError> {

@@ -3,13 +3,14 @@
 use super::directory::ModelDirectory;
 use super::*;
 use crate::model::TargetNode;
-use crate::model::portal::Transport;
+use crate::model::portal::{Portal, Provider, Transport};
 use bdev::registry::{Claim, Event, User};
 use bdev::{Bdev, Registry};
 use reactors::Fleet;
 use scsi::{Identity, LogicalUnit, Medium};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use target::portal::{Carrier, PortalSpec, Speaks};
 use target::service::{Service, ServiceError};
 use target::stats::{CoreStats, Latency};
 use target::target::Target;
@@ -39,6 +40,7 @@ impl From<ServiceError> for EngineError {
         let errno = match &error {
             ServiceError::Listen { error, .. } => error.raw_os_error().unwrap_or(libc::EIO),
             ServiceError::Start { error, .. } => error.raw_os_error().unwrap_or(libc::ENOMEM),
+            ServiceError::Device { .. } => libc::ENODEV,
             ServiceError::NotOpen(_) => libc::ENOENT,
             ServiceError::Drain { .. } => libc::EBUSY,
             ServiceError::Call(_) => libc::ETIMEDOUT,
@@ -52,9 +54,13 @@ impl Targets {
     ///
     /// # Errors
     /// A core refuses its share.
-    pub fn start(fleet: &Arc<Fleet>, registry: &Registry) -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn start(
+        fleet: &Arc<Fleet>,
+        registry: &Registry,
+        soft: siw::Config,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let nobody = ModelDirectory::new(Arc::default(), BTreeMap::new());
-        let service = Arc::new(Service::start(Arc::clone(fleet), Arc::new(nobody))?);
+        let service = Arc::new(Service::start(Arc::clone(fleet), Arc::new(nobody), soft)?);
         let live = Arc::<Mutex<LiveTargets>>::default();
         let (watching, resized) = (Arc::clone(&live), Arc::clone(&service));
         registry.subscribe(move |event| {
@@ -70,12 +76,9 @@ impl Targets {
     /// See [`Engine::open_portals`].
     pub fn open_portals(&self, group: &PortalGroup) -> Result<(), EngineError> {
         let invalid = |error: crate::model::ModelError| EngineError::new(libc::EINVAL, error.to_string());
-        if group.portals.iter().any(|portal| portal.transport == Transport::Iser) {
-            return Err(EngineError::new(libc::EPROTONOSUPPORT, "portals over iSER are not there yet; use tcp"));
-        }
-        let addresses: Vec<_> =
-            group.portals.iter().map(|portal| portal.address().map_err(invalid)).collect::<Result<_, _>>()?;
-        Ok(self.service.open_portals(group.tag, &addresses, group.wait)?)
+        let portals: Vec<_> =
+            group.portals.iter().map(|portal| spec(portal).map_err(invalid)).collect::<Result<_, _>>()?;
+        Ok(self.service.open_portals(group.tag, &portals, group.wait)?)
     }
 
     /// See [`Engine::start_portals`].
@@ -183,6 +186,20 @@ impl LiveTargets {
     }
 }
 
+fn spec(portal: &Portal) -> Result<PortalSpec, crate::model::ModelError> {
+    let speaks = match portal.transport {
+        Transport::Auto => Speaks::Auto,
+        Transport::Tcp => Speaks::Tcp,
+        Transport::Iser => Speaks::Iser,
+    };
+    let carrier = match portal.provider {
+        Provider::Auto => Carrier::Auto,
+        Provider::Verbs => Carrier::Verbs,
+        Provider::Siw => Carrier::Siw,
+    };
+    Ok(PortalSpec { address: portal.address()?, speaks, carrier })
+}
+
 /// Who a logical unit is. The device's UUID makes it the same unit under every target and after every restart.
 fn identity(node: &TargetNode, bdev: &dyn Bdev) -> Identity {
     let uuid = bdev.uuid();
@@ -250,7 +267,7 @@ fn connection(info: ConnInfo) -> ConnectionInfo {
         target: info.target,
         initiator_name: info.initiator,
         core: u32::from(id.core.0),
-        iser: false,
+        iser: info.entrance.transport == iscsi::login::Transport::Iser,
     }
 }
 
@@ -274,6 +291,17 @@ fn protocol(core: u32, stats: &CoreStats) -> ProtocolStats {
         ("send_calls", stats.send_calls),
         ("bytes_direct", stats.bytes_direct),
         ("bytes_copied", stats.bytes_copied),
+        ("rdma_sends", stats.rdma.sends),
+        ("rdma_send_invalidates", stats.rdma.send_invalidates),
+        ("rdma_writes", stats.rdma.writes),
+        ("rdma_reads", stats.rdma.reads),
+        ("rdma_receives", stats.rdma.receives),
+        ("rdma_doorbells", stats.rdma.doorbells),
+        ("rdma_completions", stats.rdma.completions),
+        ("rdma_flushed", stats.rdma.flushed),
+        ("rdma_rnr_waits", stats.rdma.rnr_waits),
+        ("rdma_bytes_in", stats.rdma.bytes_in),
+        ("rdma_bytes_out", stats.rdma.bytes_out),
         ("lent", stats.lent),
         ("buffer_waits", stats.buffer_waits),
         ("device_waits", stats.device_waits),

@@ -3,7 +3,7 @@
 use super::iscsi_target::find;
 use crate::context::Control;
 use crate::model::target::Redirect;
-use crate::model::{Map, Model, ModelError, Portal, portal};
+use crate::model::{Map, Model, ModelError, Portal};
 use rpc::{MethodTable, Phase, RpcError};
 use serde::Deserialize;
 use serde_json::Value;
@@ -71,7 +71,9 @@ fn set_redirect(ctx: &Control, params: SetRedirect) -> Result<Value, RpcError> {
     let SetRedirect { name, pg_tag, redirect_host, redirect_port } = params;
     let to = match (redirect_host, redirect_port) {
         (None, None) => None,
-        (Some(host), Some(port)) => Some(Portal { host, port, transport: portal::Transport::Tcp }.address()?),
+        (Some(host), Some(port)) => {
+            Some(Portal { host, port, transport: Default::default(), provider: Default::default() }.address()?)
+        }
         _ => return Err(ModelError::invalid("redirect_host", "expected together with redirect_port").into()),
     };
     ctx.change(|model, _| {

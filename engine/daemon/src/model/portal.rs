@@ -10,11 +10,26 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
-    /// iSCSI over TCP (RFC 7143).
+    /// Whatever can be served at its address.
     #[default]
+    Auto,
+    /// iSCSI over TCP (RFC 7143).
     Tcp,
     /// iSER (RFC 7145).
     Iser,
+}
+
+/// What carries iSER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The RDMA device that has the portal's address, else soft-iWARP.
+    #[default]
+    Auto,
+    /// The RDMA device that has the portal's address.
+    Verbs,
+    /// Soft-iWARP, without a device.
+    Siw,
 }
 
 /// An address that targets are reached at.
@@ -25,13 +40,16 @@ pub struct Portal {
     pub host: String,
     /// Decimal port, as a string (SPDK's form).
     pub port: String,
-    /// An addition to SPDK's form, left out where it is TCP.
-    #[serde(default, skip_serializing_if = "is_tcp")]
+    /// An addition to SPDK's form, left out where it is the default.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub transport: Transport,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub provider: Provider,
 }
 
-fn is_tcp(transport: &Transport) -> bool {
-    *transport == Transport::Tcp
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl fmt::Display for Portal {
@@ -52,7 +70,16 @@ impl Portal {
             _ => {}
         }
         self.address()?;
+        if self.transport == Transport::Tcp && self.provider != Provider::Auto {
+            return Err(ModelError::invalid("provider", "a portal with transport tcp has no provider; leave it out"));
+        }
         Ok(self)
+    }
+
+    /// Initiators of this transport can use it.
+    #[must_use]
+    pub fn serves(&self, transport: Transport) -> bool {
+        self.transport == Transport::Auto || self.transport == transport
     }
 
     /// The address to listen at.

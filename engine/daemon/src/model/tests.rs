@@ -2,7 +2,7 @@ use super::initiator::Netmask;
 use super::*;
 
 fn portal(host: &str, port: &str) -> Portal {
-    Portal { host: host.into(), port: port.into(), transport: Default::default() }
+    Portal { host: host.into(), port: port.into(), transport: Default::default(), provider: Default::default() }
 }
 
 fn initiators(tag: i32, names: &[&str], masks: &[&str]) -> InitiatorGroup {

@@ -6,13 +6,13 @@ mod tests;
 use std::net::SocketAddr;
 
 use iscsi::keys::Key;
-use iscsi::negotiate::{DigestPolicy, Offer, Policy, Proposer, Transport};
+use iscsi::negotiate::{DigestPolicy, Offer, Policy, Proposer, Transport as Protocol};
 use iscsi::text::{Gather, Pair, Pairs, TextWriter};
 use iscsi::wire::{Bhs, LoginRequest, LoginResponse, LoginStatus, Opcode, Stage};
 use primitives::Serial;
 
 use crate::error::{Error, Violation};
-use crate::limits::{MAX_LOGIN_ROUNDS, MAX_LOGIN_TEXT};
+use crate::limits::{ISER_LARGE_SEGMENT, ISER_SEGMENT, MAX_LOGIN_ROUNDS, MAX_LOGIN_TEXT};
 use crate::options::{Digest, Options};
 use crate::transport::Agreed;
 use chap::Exchange;
@@ -70,12 +70,12 @@ pub struct Login {
 impl Login {
     const FIRST_CMD_SN: Serial = Serial(1);
 
-    /// A login to `target` of the portal `peer`; `None` is a discovery session.
+    /// A login to `target` of the portal `peer` by the rules of `protocol`; `None` is a discovery session.
     ///
     /// # Errors
     /// [`Error::Option`] when no random numbers for mutual CHAP can be had.
-    pub fn new(peer: SocketAddr, target: Option<&str>, options: &Options) -> Result<Self, Error> {
-        let policy = policy(options);
+    pub fn new(peer: SocketAddr, protocol: Protocol, target: Option<&str>, options: &Options) -> Result<Self, Error> {
+        let policy = policy(options, protocol);
         let mut login = Self {
             peer,
             target: target.map(str::to_owned),
@@ -85,7 +85,7 @@ impl Login {
             next: (Vec::new(), false),
             gather: Gather::default(),
             exchange: Exchange::new(options)?,
-            proposer: Proposer::new(Transport::Tcp, target.is_none(), policy),
+            proposer: Proposer::new(protocol, target.is_none(), policy),
             policy,
             exp_stat_sn: Serial(0),
             rounds: 0,
@@ -242,7 +242,7 @@ impl Login {
             initial_r2t: p.initial_r2t,
             immediate_data: p.immediate_data,
             max_send_segment: p.target_max_recv,
-            max_recv_segment: self.policy.max_recv_data_segment_length,
+            max_recv_segment: p.initiator_max_recv,
             max_burst: p.max_burst,
             first_burst: p.first_burst,
             max_outstanding_r2t: p.max_outstanding_r2t.min(self.policy.max_outstanding_r2t),
@@ -270,7 +270,7 @@ fn isid(qualifier: u16) -> [u8; 6] {
     [0x80, a, b, c, d, e]
 }
 
-fn policy(options: &Options) -> Policy {
+fn policy(options: &Options, protocol: Protocol) -> Policy {
     let digest = |d| match d {
         Digest::Off => DigestPolicy::Never,
         Digest::Allow => DigestPolicy::Allowed,
@@ -281,10 +281,16 @@ fn policy(options: &Options) -> Policy {
         data_digest: digest(options.data_digest),
         initial_r2t: options.initial_r2t,
         immediate_data: options.immediate_data,
-        max_recv_data_segment_length: options.max_recv_data_segment_length,
+        max_recv_data_segment_length: match protocol {
+            Protocol::Tcp => options.max_recv_data_segment_length,
+            // Of a discovery session only, which lives on the buffers of the login.
+            Protocol::Iser => ISER_LARGE_SEGMENT,
+        },
         max_burst: options.max_burst_length,
         first_burst: options.first_burst_length,
         max_outstanding_r2t: options.max_outstanding_r2t,
+        target_recv_data_segment_length: ISER_LARGE_SEGMENT,
+        initiator_recv_data_segment_length: ISER_SEGMENT,
         ..Policy::default()
     }
 }

@@ -7,7 +7,7 @@ use crate::options::Chap;
 const TARGET: &str = "iqn.2025-01.io.isere:t";
 
 fn login(options: &Options) -> Login {
-    let mut login = Login::new("127.0.0.1:3260".parse().unwrap(), Some(TARGET), options).unwrap();
+    let mut login = Login::new("127.0.0.1:3260".parse().unwrap(), Protocol::Tcp, Some(TARGET), options).unwrap();
     let (bhs, text) = login.request();
     assert_eq!(LoginRequest::decode(&bhs).csg, 0);
     assert!(text.starts_with(b"InitiatorName="));
@@ -90,4 +90,42 @@ fn authentication_can_not_be_skipped_or_parroted() {
     let mut weak = login(&Options { chap_algorithms: vec![iscsi::chap::Algorithm::Sha256], ..with_chap() });
     answer(&mut weak, stay, "AuthMethod=CHAP\0").unwrap();
     assert!(answer(&mut weak, stay, "CHAP_A=5\0CHAP_I=1\0CHAP_C=0x0102\0").is_err(), "MD5 was not offered");
+}
+
+/// Over iSER the target must take part in it, and nothing else is negotiated that would not hold.
+#[test]
+fn iser_is_agreed_on_or_there_is_no_session() {
+    let answers = "HeaderDigest=None\0DataDigest=None\0DefaultTime2Wait=2\0DefaultTime2Retain=0\0ErrorRecoveryLevel=0\0\
+        InitialR2T=Yes\0ImmediateData=No\0MaxBurstLength=65536\0FirstBurstLength=8192\0MaxOutstandingR2T=1\0\
+        MaxConnections=1\0DataPDUInOrder=Yes\0DataSequenceInOrder=Yes\0";
+    let iser = "TargetRecvDataSegmentLength=4096\0InitiatorRecvDataSegmentLength=512\0";
+    for (more, good) in [
+        (format!("RDMAExtensions=Yes\0{iser}"), true),
+        (format!("RDMAExtensions=No\0{iser}"), false),
+        (
+            "RDMAExtensions=Yes\0TargetRecvDataSegmentLength=16384\0InitiatorRecvDataSegmentLength=512\0".to_owned(),
+            false,
+        ),
+        (
+            "RDMAExtensions=Yes\0TargetRecvDataSegmentLength=8192\0InitiatorRecvDataSegmentLength=1024\0".to_owned(),
+            false,
+        ),
+        (iser.to_owned(), false),
+    ] {
+        let peer = "127.0.0.1:3260".parse().unwrap();
+        let mut login = Login::new(peer, Protocol::Iser, Some(TARGET), &Options::default()).unwrap();
+        let _ = login.request();
+        let to = |csg, nsg| LoginResponse { transit: true, csg, nsg, ..LoginResponse::default() };
+        answer(&mut login, to(0, 1), "AuthMethod=None\0TargetPortalGroupTag=1\0").unwrap();
+        let offers = String::from_utf8(login.request().1).unwrap();
+        assert!(offers.starts_with("RDMAExtensions=Yes\0") && !offers.contains("MaxRecvDataSegmentLength"), "{offers}");
+        let got = answer(&mut login, to(1, 3), &format!("{answers}{more}"));
+        match got {
+            Ok(Step::Done(done)) if good => {
+                assert_eq!((done.agreed.max_send_segment, done.agreed.max_recv_segment), (4096, 512));
+            }
+            Err(Error::Login { .. }) if !good => {}
+            other => panic!("{more}: {other:?}"),
+        }
+    }
 }

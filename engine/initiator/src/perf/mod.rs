@@ -15,7 +15,7 @@ mod worker;
 
 use crate::error::Error;
 pub use options::{Options, Pattern, Rw};
-pub use report::{Direction, Latency, Progress, Report};
+pub use report::{Direction, Latency, Progress, Rdma, Report};
 pub use run::run;
 pub use verify::Miscompare;
 

@@ -1,9 +1,11 @@
 //! What a benchmark is asked to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::options::{Chap, Digest};
+use crate::transport::RdmaDevices;
 use crate::url::Url;
 
 use super::PerfError;
@@ -47,8 +49,10 @@ pub enum Pattern {
 /// One benchmark. All fields are plain; [`Options::new`] gives defaults for all but the URL.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The logical unit.
+    /// The logical unit, and in its scheme what carries the sessions.
     pub url: Url,
+    /// RDMA devices, for a URL over iSER; see [`crate::Options::rdma_devices`].
+    pub rdma_devices: Option<Arc<dyn RdmaDevices>>,
     /// InitiatorName.
     pub initiator_name: String,
     /// CHAP user and secret; those in the URL go first.
@@ -111,6 +115,7 @@ impl Options {
         let session = crate::Options::default();
         Self {
             url,
+            rdma_devices: None,
             initiator_name: session.initiator_name,
             chap: None,
             mutual_chap: None,
@@ -142,6 +147,8 @@ impl Options {
     /// The options of the `index`-th session.
     pub(super) fn session(&self, index: u32) -> crate::Options {
         crate::Options {
+            carrier: self.url.carrier,
+            rdma_devices: self.rdma_devices.clone(),
             initiator_name: self.initiator_name.clone(),
             isid_qualifier: index as u16,
             chap: self.url.chap.clone().or_else(|| self.chap.clone()),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use rdma::Counters;
 use serde_json::{Value, json};
 
 use crate::limits;
@@ -83,11 +84,40 @@ pub struct Direction {
     pub latency: Latency,
 }
 
+/// What the RDMA providers of the connections counted, from the connection request to the end, and the commands that
+/// it was for (the few of the set-up are not among them).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rdma {
+    /// Sums over all connections.
+    pub counters: Counters,
+    /// Commands.
+    pub commands: u64,
+}
+
+impl Rdma {
+    /// `count` for each command.
+    fn each(&self, count: u64) -> f64 {
+        count as f64 / self.commands.max(1) as f64
+    }
+
+    fn to_json(self) -> Value {
+        let c = &self.counters;
+        json!({
+            "commands": self.commands, "doorbells": c.doorbells, "sends": c.sends, "binds": c.binds,
+            "invalidates": c.invalidates, "receives": c.receives, "refused": c.refused, "signalled": c.signalled,
+            "completions": c.completions, "flushed": c.flushed, "rnr_waits": c.rnr_waits, "bytes_out": c.bytes_out,
+            "bytes_in": c.bytes_in,
+        })
+    }
+}
+
 /// The outcome of a benchmark.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Report {
     /// What was measured, in words: `random read 4096 B, queue depth 32 × 1 connection, 1 thread`.
     pub workload: String,
+    /// What carried the sessions: `tcp`, or `iser/` and the provider.
+    pub transport: &'static str,
     /// The rate asked for, if it was an open loop.
     pub rate: Option<f64>,
     /// Measured time.
@@ -105,6 +135,8 @@ pub struct Report {
     pub backlog: u64,
     /// Logical blocks that were read and found as they were written; 0 without verification.
     pub verified_blocks: u64,
+    /// RDMA, if there was any.
+    pub rdma: Option<Rdma>,
     /// Processor time of the measuring threads in the measured time, user mode.
     pub cpu_user: Duration,
     /// And system mode.
@@ -141,6 +173,7 @@ impl Report {
         };
         json!({
             "workload": self.workload,
+            "transport": self.transport,
             "loop": self.loop_kind(),
             "rate": self.rate,
             "elapsed_ns": nanos(self.elapsed),
@@ -152,6 +185,7 @@ impl Report {
             "error_samples": self.error_samples,
             "backlog": self.backlog,
             "verified_blocks": self.verified_blocks,
+            "rdma": self.rdma.map(Rdma::to_json),
             "cpu_user_ns": nanos(self.cpu_user),
             "cpu_system_ns": nanos(self.cpu_system),
         })
@@ -164,7 +198,7 @@ fn nanos(time: Duration) -> u64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.workload)?;
+        writeln!(f, "{}, over {}", self.workload, self.transport)?;
         match self.rate {
             None => writeln!(f, "closed loop, {:.1} s", self.elapsed.as_secs_f64())?,
             Some(rate) => writeln!(
@@ -187,6 +221,11 @@ impl fmt::Display for Report {
         let busy = (self.cpu_user + self.cpu_system).as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
         let (user, system) = (self.cpu_user.as_secs_f64(), self.cpu_system.as_secs_f64());
         writeln!(f, "initiator CPU {user:.2} s user + {system:.2} s system, {busy:.2} cores")?;
+        if let Some(rdma) = &self.rdma {
+            let c = &rdma.counters;
+            let (bells, posted) = (rdma.each(c.doorbells), rdma.each(c.posted()));
+            writeln!(f, "RDMA for each command: {bells:.2} doorbells, {posted:.2} requests posted")?;
+        }
         if self.verified_blocks > 0 {
             writeln!(f, "verified {} blocks", self.verified_blocks)?;
         }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use super::options::{Options, Pattern, Rw};
 use super::pacing::Pacing;
 use super::region::part;
-use super::report::{Direction, Latency, Progress, Report};
+use super::report::{Direction, Latency, Progress, Rdma, Report};
 use super::tally::{Counts, Tally};
 use super::thread::{Gauge, Measuring, Schedule};
 use super::worker::{Part, Worker};
 use super::{PerfError, host};
 use crate::client::{Capacity, Client};
 use crate::limits::MAX_VERIFY_UNITS;
+use crate::transport::Transport;
 
 /// How often it looks whether the threads are done, and how often it reports progress.
 const WATCH: Duration = Duration::from_millis(20);
@@ -30,6 +31,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(options: &Options, mut progress: impl FnMut(Progress)) -> Result<Report, PerfError> {
     options.check()?;
     let workers = connect(options)?;
+    let transport = workers.first().map_or("", |worker| worker.session.transport().name());
     let schedule = schedule(options);
     let gauges: Vec<Gauge> = (0..options.threads).map(|_| Gauge::default()).collect();
     let stop = AtomicBool::new(false);
@@ -59,7 +61,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(Progress)) -> Result<Repo
         }
         Ok(total)
     })?;
-    Ok(report(options, &tally))
+    Ok(report(options, transport, &tally))
 }
 
 fn pin(cpu: Option<usize>) -> Result<(), PerfError> {
@@ -87,7 +89,7 @@ fn connect(options: &Options) -> Result<Vec<Worker>, PerfError> {
             block_bytes: block_bytes as usize,
         };
         check_part(options, &part)?;
-        workers.push(Worker::new(client.into_session(), options, part, index));
+        workers.push(Worker::new(client.into_session(), options, part, index)?);
     }
     Ok(workers)
 }
@@ -173,7 +175,7 @@ fn watch(
     }
 }
 
-fn report(options: &Options, tally: &Tally) -> Report {
+fn report(options: &Options, transport: &'static str, tally: &Tally) -> Report {
     let seconds = options.duration.as_secs_f64();
     let direction = |counts: &Counts| {
         let iops = counts.ios as f64 / seconds;
@@ -182,6 +184,7 @@ fn report(options: &Options, tally: &Tally) -> Report {
     };
     Report {
         workload: workload(options),
+        transport,
         rate: options.rate,
         elapsed: options.duration,
         reads: direction(&tally.reads),
@@ -190,6 +193,7 @@ fn report(options: &Options, tally: &Tally) -> Report {
         error_samples: tally.error_samples.clone(),
         backlog: tally.backlog,
         verified_blocks: tally.verified_blocks,
+        rdma: tally.rdma.map(|counters| Rdma { counters, commands: tally.total + tally.errors }),
         cpu_user: Duration::from_nanos(tally.cpu_user_ns),
         cpu_system: Duration::from_nanos(tally.cpu_system_ns),
     }

@@ -1,6 +1,7 @@
 //! What one thread counts.
 
 use hdrhistogram::Histogram;
+use rdma::Counters;
 
 use crate::limits::{MAX_ERRORS_KEPT, MAX_LATENCY_NS};
 
@@ -40,6 +41,8 @@ pub(super) struct Tally {
     pub backlog: u64,
     pub cpu_user_ns: u64,
     pub cpu_system_ns: u64,
+    /// Of the RDMA providers, whole lives of the connections.
+    pub rdma: Option<Counters>,
     /// The measured time, in nanoseconds of the run.
     window: (u64, u64),
 }
@@ -56,6 +59,7 @@ impl Tally {
             backlog: 0,
             cpu_user_ns: 0,
             cpu_system_ns: 0,
+            rdma: None,
             window: (measure_from_ns, measure_to_ns),
         }
     }
@@ -80,6 +84,11 @@ impl Tally {
         }
     }
 
+    /// Adds what a provider counted.
+    pub fn count_rdma(&mut self, counters: Counters) {
+        *self.rdma.get_or_insert_default() += counters;
+    }
+
     /// Joins what another thread counted.
     pub fn add(&mut self, other: &Self) {
         self.reads.add(&other.reads);
@@ -92,5 +101,8 @@ impl Tally {
         self.backlog += other.backlog;
         self.cpu_user_ns += other.cpu_user_ns;
         self.cpu_system_ns += other.cpu_system_ns;
+        if let Some(counters) = other.rdma {
+            self.count_rdma(counters);
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::host;
 use super::pacing::Pacing;
 use super::tally::Tally;
 use super::worker::Worker;
+use crate::transport::Transport;
 
 /// Times of a run, in nanoseconds since `epoch`.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,9 @@ impl Measuring<'_> {
         (tally.cpu_user_ns, tally.cpu_system_ns) = cpu.spent();
         tally.backlog = self.pacing.map_or(0, |pacing| pacing.backlog(self.schedule.measure_to_ns));
         self.give_up_the_rest(tally);
+        for counters in self.workers.iter().filter_map(|worker| worker.session.transport().rdma_counters()) {
+            tally.count_rdma(counters);
+        }
         self.log_out();
         Ok(())
     }

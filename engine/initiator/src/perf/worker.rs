@@ -11,6 +11,7 @@ use super::verify::{Ledger, check, stamp};
 use super::{Miscompare, PerfError};
 use crate::arena::Arena;
 use crate::cdb;
+use crate::error::Error;
 use crate::session::{Command, Completion, Event, Session};
 use crate::transport::Data;
 
@@ -50,7 +51,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(session: Session, options: &Options, part: Part, index: u32) -> Self {
+    /// A connection that works on `part` with buffers of its own.
+    ///
+    /// # Errors
+    /// The session does not take the buffers.
+    pub fn new(mut session: Session, options: &Options, part: Part, index: u32) -> Result<Self, Error> {
         let depth = options.queue_depth as usize;
         let mut random = Random::new(options.seed ^ (u64::from(index) << 32));
         let mut free = IndexQueue::new(depth);
@@ -58,10 +63,12 @@ impl Worker {
             // There is a place for each.
             let _ = free.push(slot);
         }
-        Self {
+        let arena = filled_arena(depth, options.block_bytes as usize, &mut random);
+        session.register(&arena)?;
+        Ok(Self {
             session,
             lun: options.url.lun_field(),
-            arena: filled_arena(depth, options.block_bytes as usize, &mut random),
+            arena,
             region: Region::new(part.units, options.pattern),
             ledger: options.verify.then(|| Ledger::new(part.units as usize)),
             stamp_seed: options.seed as u32 ^ index.rotate_left(16),
@@ -71,7 +78,7 @@ impl Worker {
             part,
             random,
             free,
-        }
+        })
     }
 
     /// An I/O can be issued now.

@@ -119,7 +119,8 @@ pub struct Completion {
     pub id: TaskId,
     /// [`Command::user`].
     pub user: u64,
-    /// The command's buffer. Of a read, the meaningful bytes are those that came.
+    /// The command's buffer. Of a read, the meaningful bytes are those that came. It is missing if the session ended
+    /// and the transport's device did not let go of it.
     pub buf: Option<Buf>,
     /// How it ended.
     pub outcome: Outcome,
@@ -186,6 +187,8 @@ pub enum Why {
     TransmitFull,
     /// The data does not fit its buffer or a limit.
     BadLength,
+    /// Its buffer is in no arena that was [registered](super::Session::register), and the transport needs that.
+    Unregistered,
 }
 
 /// A command that was not taken, with its buffer.

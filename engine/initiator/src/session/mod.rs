@@ -24,12 +24,12 @@ use std::time::Instant;
 use iscsi::wire::Bhs;
 use primitives::Serial;
 
+use crate::arena::Arena;
 use crate::error::{Error, Violation};
-use crate::limits::SENSE_BYTES;
+use crate::limits::{DRAIN_TIMEOUT, SENSE_BYTES};
 use crate::login::{Login, Step};
 use crate::options::Options;
-use crate::transport::tcp::Tcp;
-use crate::transport::{Agreed, Broken, Finished, Transport};
+use crate::transport::{Agreed, Any, Broken, Finished, Transport};
 pub use event::{Command, Completion, Event, Outcome, Refused, Residual, TaskId, Why, status};
 pub use sense::Sense;
 use task::Tasks;
@@ -49,7 +49,7 @@ enum Phase {
 
 /// A session.
 #[derive(Debug)]
-pub struct Session<T: Transport = Tcp> {
+pub struct Session<T: Transport = Any> {
     transport: T,
     peer: SocketAddr,
     phase: Phase,
@@ -59,19 +59,22 @@ pub struct Session<T: Transport = Tcp> {
     agreed: Agreed,
     tasks: Tasks,
     timers: Timers,
+    /// Of an ended session, when buffers that are still in use are given up.
+    drained_by: Option<Instant>,
+    given_up: bool,
     sense: ([u8; SENSE_BYTES], usize),
     text: Vec<u8>,
 }
 
-impl Session<Tcp> {
-    /// Begins to connect to `peer` and to log in to `target` (`None`: a discovery session); does not wait.
-    /// [`Event::LoggedIn`] or [`Event::Failed`] follows.
+impl Session<Any> {
+    /// Begins to connect to `peer`, by what [`Options::carrier`] says, and to log in to `target` (`None`: a discovery
+    /// session); does not wait. [`Event::LoggedIn`] or [`Event::Failed`] follows.
     ///
     /// # Errors
-    /// [`Error::Option`], or [`Error::Connect`] when not even a beginning can be made.
+    /// [`Error::Option`]; [`Error::Connect`] or [`Error::Rdma`] when not even a beginning can be made.
     pub fn connect(peer: SocketAddr, target: Option<&str>, options: &Options, now: Instant) -> Result<Self, Error> {
         options.check()?;
-        let transport = Tcp::connect(peer, Self::slots(options))?;
+        let transport = Any::connect(peer, options)?;
         Self::over(transport, peer, target, options, now)
     }
 }
@@ -95,26 +98,56 @@ impl<T: Transport> Session<T> {
         now: Instant,
     ) -> Result<Self, Error> {
         options.check()?;
+        let login = Login::new(peer, transport.protocol(), target, options)?;
         Ok(Self {
             transport,
             peer,
             phase: Phase::Connecting,
-            login: Box::new(Login::new(peer, target, options)?),
+            login: Box::new(login),
             window: Window::new(Serial(0), Serial(0), Serial(0)),
             exp_stat_sn: Serial(0),
             agreed: Agreed::DURING_LOGIN,
             tasks: Tasks::new(options.queue_depth),
             timers: Timers::new(options, now),
+            drained_by: None,
+            given_up: false,
             sense: ([0; SENSE_BYTES], 0),
             text: Vec::new(),
         })
+    }
+
+    /// Makes the buffers of `arena` known: over iSER a command is taken only with such a buffer. To be done once, not
+    /// for each command.
+    ///
+    /// # Errors
+    /// [`Error::Rdma`].
+    pub fn register(&mut self, arena: &Arena) -> Result<(), Error> {
+        let done = self.transport.add_memory(arena.memory());
+        done.map_err(|source| self.refused("register memory", source))
+    }
+
+    /// Forgets the buffers of `arena`, before it is dropped or goes to another session.
+    ///
+    /// # Errors
+    /// [`Error::Rdma`], above all while a command uses one of them.
+    pub fn unregister(&mut self, arena: &Arena) -> Result<(), Error> {
+        let done = self.transport.remove_memory(arena.memory());
+        done.map_err(|source| self.refused("forget memory", source))
+    }
+
+    fn refused(&self, what: &'static str, source: rdma::Refused) -> Error {
+        Error::Rdma { provider: self.transport.name(), what, peer: self.peer, source }
     }
 
     /// One turn: sends what was queued, receives what has come, looks after timeouts. Returns `true` when there may be
     /// events. Never blocks.
     pub fn poll(&mut self, now: Instant) -> bool {
         match self.phase {
-            Phase::Ended(_) => return true,
+            Phase::Ended(_) => {
+                self.transport.drain();
+                self.given_up = now >= *self.drained_by.get_or_insert(now + DRAIN_TIMEOUT);
+                return true;
+            }
             Phase::Connecting => self.await_connection(),
             _ => {}
         }
@@ -199,6 +232,12 @@ impl<T: Transport> Session<T> {
     #[must_use]
     pub fn agreed(&self) -> &Agreed {
         &self.agreed
+    }
+
+    /// What carries it.
+    #[must_use]
+    pub fn transport(&self) -> &T {
+        &self.transport
     }
 
     /// The portal.
@@ -295,16 +334,22 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// After the end: commands that are left, then why.
+    /// After the end: commands that are left, each as soon as its memory is out of use, then why.
     fn report_end(&mut self) -> Option<Event> {
-        if let Some(event) = self.report_ending() {
-            return Some(event);
-        }
-        while let Some(id) = self.tasks.any() {
-            if let Some(event) = self.complete(id, Outcome::Lost) {
+        while let Some((id, is_running)) = self.tasks.any_not_ended() {
+            if !is_running {
+                self.tasks.remove(id);
+            } else if let Some(event) = self.complete(id, Outcome::Lost) {
                 return Some(event);
             }
-            self.tasks.remove(id);
+        }
+        for _ in 0..self.tasks.ending() {
+            if let Some(event) = self.report_ending() {
+                return Some(event);
+            }
+        }
+        if self.tasks.ending() > 0 {
+            return None;
         }
         match &mut self.phase {
             Phase::Ended(last) => last.take(),
@@ -318,6 +363,11 @@ impl<T: Transport> Session<T> {
             Finished::Free(buf) => {
                 let task = self.tasks.remove(id)?;
                 Some(Event::Completed(Completion { id, user: task.user, buf, outcome }))
+            }
+            // A device that fails to drain must not keep the session from ending.
+            Finished::InUse if self.given_up => {
+                let task = self.tasks.remove(id)?;
+                Some(Event::Completed(Completion { id, user: task.user, buf: None, outcome }))
             }
             Finished::InUse => {
                 self.tasks.still_ending(id);

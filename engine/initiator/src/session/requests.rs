@@ -38,7 +38,10 @@ impl<T: Transport> Session<T> {
     /// # Errors
     /// [`Refused`] with the command when it cannot be taken now.
     pub fn submit(&mut self, command: Command, now: Instant) -> Result<TaskId, Refused> {
-        let obstacle = self.obstacle().or_else(|| (!fits(&command.data)).then_some(Why::BadLength));
+        let obstacle = self
+            .obstacle()
+            .or_else(|| (!fits(&command.data)).then_some(Why::BadLength))
+            .or_else(|| (!self.transport.reaches(&command.data)).then_some(Why::Unregistered));
         if let Some(why) = obstacle {
             return Err(Refused { command, why });
         }
@@ -116,7 +119,8 @@ impl<T: Transport> Session<T> {
     }
 
     pub(super) fn send_ping(&mut self, data: &[u8], user: Option<u64>, now: Instant) -> Result<(), Why> {
-        if data.len() > self.agreed.max_send_segment as usize {
+        // The echo has to come back whole (RFC 7143 §11.18, RFC 7145 §6.2).
+        if data.len() > self.agreed.max_send_segment.min(self.agreed.max_recv_segment) as usize {
             return Err(Why::BadLength);
         }
         let id = self.control_slot(Kind::Ping { user }, [0; 8], now)?;

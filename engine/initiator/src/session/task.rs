@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use primitives::slab::Key;
 use primitives::{IndexQueue, Serial, Slab};
 
 use super::{Outcome, TaskId};
@@ -100,9 +99,10 @@ impl Tasks {
         self.slots.iter_mut().map(|(key, task)| (TaskId(key), task))
     }
 
-    /// Some request, whichever.
-    pub fn any(&self) -> Option<TaskId> {
-        self.slots.iter().next().map(|(key, _): (Key, _)| TaskId(key))
+    /// Some request, whichever, that has not ended; and whether it is a command.
+    pub fn any_not_ended(&self) -> Option<(TaskId, bool)> {
+        let mut left = self.slots.iter().filter(|(_, task)| task.outcome.is_none());
+        left.next().map(|(key, task)| (TaskId(key), task.is_command()))
     }
 
     /// Marks a running command as ended; it is reported once its memory is out of use.

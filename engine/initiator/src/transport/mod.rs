@@ -1,16 +1,24 @@
 //! What carries a session's PDUs and moves its commands' data: the initiator's half of RFC 5047.
 //!
+//! [`tcp::Tcp`] does it over a stream, [`iser::Iser`] over RDMA; [`Any`] is whichever a URL asks for.
+//!
 //! The session says what is sent and keeps the numbers; the transport owns the data buffers of outstanding commands
 //! and moves their bytes: Data-In, R2T and Data-Out over TCP, RDMA by the target over iSER. Nothing calls back: a turn
 //! is [`Transport::flush`], [`Transport::receive`], then [`Transport::next_pdu`] until there is nothing more.
+mod any;
+pub mod iser;
 pub mod tcp;
 
+use std::fmt;
 use std::io;
 
 use iscsi::wire::{Bhs, ScsiCommand};
 use primitives::{Buf, Serial};
+use rdma::{Counters, Memory, Refused};
 
 use crate::error::Violation;
+pub use any::{Any, RdmaDevices};
+pub use iscsi::negotiate::Transport as Protocol;
 
 /// The data of one command.
 #[derive(Debug, Default)]
@@ -121,12 +129,48 @@ impl From<Violation> for Broken {
 pub enum Finished {
     /// Now; here it is, if the command had data.
     Free(Option<Buf>),
-    /// Not yet: ask again after the next flush.
+    /// Not yet: ask again after the next flush and receive, or [`Transport::drain`] once it is terminated.
     InUse,
 }
 
 /// The wall between a session and its transport.
-pub trait Transport {
+pub trait Transport: fmt::Debug {
+    /// By which rules the login negotiates.
+    fn protocol(&self) -> Protocol;
+
+    /// What carries it, in a word or two: `tcp`, `iser/siw`.
+    fn name(&self) -> &'static str;
+
+    /// Makes memory known that commands' buffers lie in. Over RDMA a command is taken only with a buffer in such memory
+    /// ([`Self::reaches`]); over TCP it is all the same.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn add_memory(&mut self, memory: Memory) -> Result<(), Refused> {
+        let _ = memory;
+        Ok(())
+    }
+
+    /// Forgets memory, given exactly as it was added.
+    ///
+    /// # Errors
+    /// [`Refused::InUse`] while a command uses it.
+    fn remove_memory(&mut self, memory: Memory) -> Result<(), Refused> {
+        let _ = memory;
+        Ok(())
+    }
+
+    /// The data lies in memory that was added, if that matters.
+    fn reaches(&self, data: &Data) -> bool {
+        let _ = data;
+        true
+    }
+
+    /// What the RDMA provider has counted; `None` where there is none.
+    fn rdma_counters(&self) -> Option<Counters> {
+        None
+    }
+
     /// Brings the connection's establishment on; `true` when it stands.
     ///
     /// # Errors
@@ -172,6 +216,10 @@ pub trait Transport {
     /// [`Broken`].
     fn flush(&mut self, exp_stat_sn: Serial) -> Result<(), Broken>;
 
-    /// Gives the connection up: nothing is sent or received any more, and every task's memory is out of use.
+    /// Gives the connection up: nothing is sent or received any more. Tasks' memory is out of use as
+    /// [`Self::finish_task`] says, at once or after some turns of [`Self::drain`].
     fn terminate(&mut self);
+
+    /// After [`Self::terminate`]: brings on the moment when all memory is out of use.
+    fn drain(&mut self) {}
 }

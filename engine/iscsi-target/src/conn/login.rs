@@ -2,7 +2,7 @@
 
 use iscsi::connection::{FullFeature, Keepalive};
 use iscsi::datamover::{Arrival, Datamover, Upcall};
-use iscsi::login::{Registered, Registration, Response, SessionKind, Step};
+use iscsi::login::{Registered, Registration, Response, SessionKind, Step, Transport};
 use iscsi::wire::LoginStatus;
 use scsi::UnitAttention;
 
@@ -10,6 +10,7 @@ use super::full::Close;
 use super::{Conn, Full, SessionUnits, State};
 use crate::context::Context;
 use crate::control::{Joined, PendingRegistration, has_room, register};
+use crate::limits::CHUNKS;
 use crate::session::{PortPair, Session};
 use crate::target::At;
 
@@ -127,7 +128,12 @@ impl Conn {
             joined.units.iter().for_each(|(_, _, key)| ctx.units.leave(*key));
             return Err(close);
         }
-        self.dm.enable(&established.parameters);
+        let mut parameters = established.parameters;
+        if self.entrance.transport == Transport::Iser {
+            // No R2T is ever sent: data is fetched by RDMA Reads, which the read depth bounds (RFC 7145 §7.3.6).
+            parameters.max_outstanding_r2t = CHUNKS as u16;
+        }
+        self.dm.enable(&parameters);
         let settings = ctx.published.directory.settings();
         let second = 1_000_000_000;
         let keepalive = Keepalive::new(settings.nop_in_interval * second, settings.nop_timeout * second, ctx.now.get());
@@ -151,13 +157,14 @@ impl Conn {
         }
         let proto = FullFeature::new(
             established.authenticated,
-            established.parameters,
+            parameters,
             established.exp_cmd_sn,
             established.stat_sn,
             depth,
             keepalive,
         );
         ctx.stats.logins += 1;
+        self.since = ctx.now;
         self.state = State::Full(Box::new(Full::new(proto, session, units, self.id, self.entrance, depth)));
         Ok(())
     }

@@ -20,7 +20,7 @@ use iscsi::login::Login;
 use reactors::Nanos;
 
 use crate::context::Context;
-use crate::limits::{DRAIN_SECONDS, UPCALLS_PER_TURN};
+use crate::limits::{DRAIN_SECONDS, QUIET_MILLIS, UPCALLS_PER_TURN};
 use crate::session::{ConnId, PortPair};
 use crate::target::Entrance;
 use crate::wire::Wire;
@@ -49,6 +49,8 @@ pub struct Conn {
     pub(crate) id: ConnId,
     pub(crate) entrance: Entrance,
     pub(crate) state: State,
+    /// When it entered that state.
+    pub(crate) since: Nanos,
     /// What the session is registered as.
     pub(crate) port: Option<PortPair>,
     pub(crate) registered: bool,
@@ -166,7 +168,12 @@ impl Conn {
                 Err(Close::Now)
             }
             State::Login(_) => Ok(()),
-            State::Full(full) => full.keep_alive(&mut self.dm, ctx),
+            State::Full(full) => {
+                if ctx.now.since(self.since).as_millis() >= QUIET_MILLIS {
+                    self.dm.end_quiet();
+                }
+                full.keep_alive(&mut self.dm, ctx)
+            }
         };
         if let Err(close) = outcome {
             self.close(ctx, close);

@@ -1,6 +1,5 @@
 //! Parameter lists and changes of a logical unit (MODE SELECT, RESERVE, START STOP UNIT, …).
 
-use iscsi::datamover::Datamover;
 use scsi::{BlockKind, BlockOp, NexusId, Outcome, Plan, UnitAttention};
 
 use super::full::Full;

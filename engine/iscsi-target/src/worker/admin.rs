@@ -7,6 +7,7 @@ use scsi::UnitAttention;
 
 use super::Worker;
 use crate::conn::{Close, Full, State};
+use crate::limits::CONNECTIONS_PER_CORE;
 use crate::session::ConnId;
 use crate::stats::CoreStats;
 use crate::target::{Entrance, Published, Target};
@@ -109,9 +110,20 @@ impl Worker {
         })
     }
 
-    /// Every connection.
+    /// Every connection, those included that have not said yet what they speak.
     pub fn connections(&self) -> Vec<ConnInfo> {
-        self.conns.iter().map(|(_, entry)| info(&entry.conn)).collect()
+        let strangers = self.strangers.list().map(|(index, entrance)| ConnInfo {
+            // Behind the numbers of connections, which these are not yet.
+            id: ConnId { core: self.handle.id(), index: CONNECTIONS_PER_CORE as u32 + index, generation: 0 },
+            entrance,
+            cid: 0,
+            tsih: None,
+            initiator: String::new(),
+            target: String::new(),
+            closing: false,
+            tasks: 0,
+        });
+        self.conns.iter().map(|(_, entry)| info(&entry.conn)).chain(strangers).collect()
     }
 
     /// Asks the initiators of a target to log out, those that came in through `portal_group` or all.
@@ -148,7 +160,8 @@ impl Worker {
     /// This core's counters.
     pub fn stats(&self) -> CoreStats {
         let mut stats = self.stats;
-        self.conns.iter().for_each(|(_, entry)| stats.add_transport(&entry.conn.dm.stats()));
+        self.conns.iter().for_each(|(_, entry)| stats.add_transport(&entry.conn.dm));
+        stats.rdma = self.fabric.counters();
         stats
     }
 

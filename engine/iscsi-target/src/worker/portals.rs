@@ -1,14 +1,15 @@
 //! Portals: listening sockets on the reactor, and the placement of what they accept.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use iscsi_tcp::listen::{Accepted, Listener};
 use reactors::Nanos;
 
-use super::{PORTAL, Worker};
+use super::arrivals::Arrival;
+use super::{Worker, token};
 use crate::control::with_worker;
+pub use crate::portal::Serves;
 
 /// Connections accepted per portal and turn.
 const ACCEPTS: usize = 16;
@@ -22,6 +23,7 @@ struct Portal {
     id: PortalId,
     group: i32,
     listener: Listener,
+    serves: Serves,
     ready: bool,
 }
 
@@ -50,15 +52,16 @@ impl Worker {
     ///
     /// # Errors
     /// The kernel's: out of memory or watches.
-    pub fn open_portal(&mut self, id: PortalId, group: i32, listener: Listener) -> io::Result<()> {
-        self.epoll.add(listener.as_raw_fd(), PORTAL | u64::from(id.0), false)?;
-        self.portals.list.push(Portal { id, group, listener, ready: true });
+    pub fn open_portal(&mut self, id: PortalId, group: i32, listener: Listener, serves: Serves) -> io::Result<()> {
+        self.epoll.add(listener.as_raw_fd(), token::PORTAL | u64::from(id.0), false)?;
+        self.portals.list.push(Portal { id, group, listener, serves, ready: true });
         self.portals.ready = true;
         Ok(())
     }
 
     /// Stops listening.
     pub fn close_portal(&mut self, id: PortalId) {
+        self.unlisten(id);
         let Some(at) = self.portals.list.iter().position(|p| p.id == id) else { return };
         let portal = self.portals.list.swap_remove(at);
         self.epoll.remove(portal.listener.as_raw_fd());
@@ -72,9 +75,11 @@ impl Worker {
                 if !portal.ready {
                     break;
                 }
-                let group = portal.group;
+                let (portal_group, serves) = (portal.group, portal.serves);
                 match portal.listener.accept() {
-                    Accepted::Connection(stream, peer) => self.place(stream, group, peer, now),
+                    Accepted::Connection(stream, peer) => {
+                        self.place(Arrival { stream, portal_group, peer, serves }, now);
+                    }
                     Accepted::Nothing => portal.ready = false,
                     Accepted::Shed => {
                         tracing::warn!("out of file descriptors: a connection was shed; raise `ulimit -n`");
@@ -92,14 +97,14 @@ impl Worker {
     }
 
     /// Gives a connection to the core that has the fewest.
-    fn place(&mut self, stream: std::net::TcpStream, group: i32, peer: SocketAddr, now: Nanos) {
-        let core = self.shared.place();
+    fn place(&mut self, arrival: Arrival, now: Nanos) {
+        let (core, peer) = (self.shared.place(), arrival.peer);
         if core == self.handle.id() {
-            return self.adopt(stream, group, peer, now);
+            return self.adopt(arrival, now);
         }
         let adopt = move |core: &mut reactors::Core| {
             let now = core.now();
-            with_worker(core, |worker, _| worker.adopt(stream, group, peer, now));
+            with_worker(core, |worker, _| worker.adopt(arrival, now));
         };
         if let Err(error) = self.handle.mail().post(core, Box::new(adopt)) {
             tracing::warn!(%peer, "connection refused: {error}");

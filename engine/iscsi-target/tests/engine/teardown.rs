@@ -6,6 +6,7 @@ use crate::support::*;
 use bdev::Op;
 use initiator::raw::Received;
 use iscsi::wire::{LoginRequest, LoginResponse, LoginStatus, Opcode};
+use target::portal::PortalSpec;
 
 /// Ends a connection, by a reset or by closing it.
 fn end(peer: Peer, by_reset: bool) {
@@ -251,5 +252,5 @@ fn closing_a_portal_ends_what_came_through_it() {
     world.service.close_portals(1);
     peers.iter_mut().for_each(Peer::hears_the_end);
     assert!(std::net::TcpStream::connect(world.address).is_err());
-    world.service.open_portals(1, &[world.address], false).unwrap();
+    world.service.open_portals(1, &[PortalSpec::auto(world.address)], false).unwrap();
 }

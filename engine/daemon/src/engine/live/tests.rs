@@ -4,7 +4,7 @@ use crate::model::bdev::Null;
 fn live() -> Live {
     let fleet = Arc::new(Fleet::start(FleetConfig::for_tests(2)).unwrap());
     let devices = Devices::new(fleet.arena().clone());
-    let targets = Targets::start(&fleet, devices.registry()).unwrap();
+    let targets = Targets::start(&fleet, devices.registry(), siw::Config::default()).unwrap();
     let tids = fleet.core_ids().map(|core| thread_id(&fleet, core).unwrap()).collect();
     Live { fleet, tids, devices, targets }
 }

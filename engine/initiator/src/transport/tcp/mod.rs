@@ -11,9 +11,9 @@ use std::net::{SocketAddr, TcpStream};
 use iscsi::wire::{BHS_LEN, Bhs, ScsiCommand};
 use iscsi_tcp::digest::{DIGEST_LEN, crc32c};
 use primitives::{Serial, span};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use super::{Agreed, Broken, Data, Finished, Transport};
+use super::{Agreed, Broken, Data, Finished, Protocol, Transport};
 use crate::error::Error;
 use crate::limits::IOVECS;
 use rx::Receiver;
@@ -43,7 +43,8 @@ impl Tcp {
     pub fn connect(peer: SocketAddr, slots: usize) -> Result<Self, Error> {
         let fail = |source| Error::Connect { address: peer, source };
         let begin = || {
-            let socket = Socket::new(Domain::for_address(peer), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+            let socket =
+                Socket::new(Domain::for_address(peer), Type::STREAM.nonblocking(), Some(socket2::Protocol::TCP))?;
             socket.set_tcp_nodelay(true)?;
             match socket.connect(&peer.into()) {
                 Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
@@ -104,6 +105,14 @@ impl Tcp {
 }
 
 impl Transport for Tcp {
+    fn protocol(&self) -> Protocol {
+        Protocol::Tcp
+    }
+
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
     fn connected(&mut self) -> Result<bool, Broken> {
         if let Some(e) = self.socket.take_error().map_err(Broken::Io)? {
             return Err(Broken::Io(e));

@@ -14,6 +14,7 @@ use initiator::{Client, Options, Url};
 use primitives::Buf;
 use reactors::{Core, CoreId, Fleet, FleetConfig};
 use scsi::{Identity, LogicalUnit, Medium};
+use target::portal::PortalSpec;
 use target::service::Service;
 use target::target::Target;
 use target::unit::Unit;
@@ -45,6 +46,8 @@ pub struct World {
     next_isid: AtomicU16,
     next_unit: AtomicU64,
     hoard: Mutex<Vec<(CoreId, Vec<Buf>)>>,
+    /// Buffers of RDMA devices in service.
+    in_service: usize,
     /// A shutdown was part of the test.
     pub over: bool,
     _memory: Memory,
@@ -89,11 +92,12 @@ impl Builder {
         let vault = unit(&registry, ram("treasure", 512, &fleet), &next_unit);
         let vault = Arc::new(Target { handle: 2, name: ROOMS[1].into(), luns: vec![(0, vault)] });
         let targets = vec![room, vault];
-        let service = Service::start(Arc::clone(&fleet), Arc::new(self.house.clone())).unwrap();
+        let service = Service::start(Arc::clone(&fleet), Arc::new(self.house.clone()), siw::Config::default()).unwrap();
         service.publish(Arc::new(self.house.clone()), targets.clone()).unwrap();
-        service.open_portals(1, &["127.0.0.1:0".parse().unwrap()], false).unwrap();
+        service.open_portals(1, &[PortalSpec::auto("127.0.0.1:0".parse().unwrap())], false).unwrap();
         let address = service.addresses(1)[0];
         *self.house.portal.lock().unwrap() = Some(address);
+        let in_service = lent_buffers(&fleet);
         World {
             fleet,
             service: Arc::new(service),
@@ -107,6 +111,7 @@ impl Builder {
             next_isid: AtomicU16::new(1),
             next_unit,
             hoard: Mutex::default(),
+            in_service,
             over: false,
             _memory: memory,
         }
@@ -225,10 +230,9 @@ impl World {
         }
     }
 
-    /// Buffers lent and not returned, over all cores.
+    /// Buffers lent and not returned, over all cores, beside those that RDMA devices hold for good.
     pub fn outstanding_buffers(&self) -> usize {
-        let count = |id| self.fleet.call(id, |core: &mut Core| core.pools.outstanding()).unwrap();
-        self.fleet.core_ids().map(count).sum()
+        lent_buffers(&self.fleet) - self.in_service
     }
 
     /// A target like the first with its logical units passed through `change`, put in force.
@@ -300,6 +304,11 @@ impl Drop for Memory {
             assert!(self.0.arena().regions().is_empty(), "memory of a RAM disk or a pool was not given back");
         }
     }
+}
+
+fn lent_buffers(fleet: &Fleet) -> usize {
+    let count = |id| fleet.call(id, |core: &mut Core| core.pools.outstanding()).unwrap();
+    fleet.core_ids().map(count).sum()
 }
 
 fn ram(name: &str, block_size: u32, fleet: &Fleet) -> Arc<dyn Bdev> {

@@ -1,0 +1,319 @@
+//! RDMA devices on this core: when they work, and where their completions and events go.
+
+mod requests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+
+use primitives::{Key, Slab, Tag};
+use rdma::{Completion, CompletionBatch, Counters, Event, Refused};
+use reactors::{Nanos, Pools, RegionCache, RegionChanges};
+
+use super::portals::PortalId;
+use super::{Worker, token};
+use crate::device::{Device, Stock};
+use crate::limits::{BACKLOG, DEVICES_PER_CORE};
+use crate::wire::{Iser, Wire};
+use requests::Expected;
+
+/// The name of the device in software.
+pub const SOFT_IWARP: &str = "siw";
+
+/// Completions taken at once.
+const BATCH: usize = 256;
+
+/// Times a device is asked for more in one turn when it filled the batch.
+const ROUNDS: usize = 4;
+
+/// An iSER connection's device, and its message buffers.
+pub(super) struct Link {
+    device: Key,
+    stock: Stock,
+}
+
+/// A device and what this core knows about it.
+struct Station {
+    device: Box<dyn Device>,
+    /// It may have something to say.
+    ready: bool,
+    /// Connections over it.
+    conns: usize,
+    listening: Vec<(PortalId, i32, SocketAddr)>,
+    /// No portal needs it any more: it goes with its last connection.
+    retired: bool,
+}
+
+/// The RDMA devices a core drives.
+pub(super) struct Fabric {
+    stations: Slab<Station>,
+    expected: Vec<Expected>,
+    regions: RegionCache,
+    /// Out of its place only while completions are being handled.
+    batch: Option<Box<CompletionBatch>>,
+    /// Counts of devices that are gone.
+    past: Counters,
+}
+
+impl Fabric {
+    pub(super) fn new(regions: RegionCache) -> Self {
+        Self {
+            stations: Slab::new(DEVICES_PER_CORE),
+            expected: Vec::new(),
+            regions,
+            batch: Some(Box::new(CompletionBatch::new(BATCH))),
+            past: Counters::default(),
+        }
+    }
+
+    pub(super) fn mark_ready(&mut self, device: u32) {
+        if let Some((_, station)) = self.stations.at(device) {
+            station.ready = true;
+        }
+    }
+
+    /// Devices look at their timers.
+    pub(super) fn tick(&mut self) {
+        self.stations.iter_mut().for_each(|(_, station)| station.ready = true);
+    }
+
+    /// No device is in service.
+    pub(super) fn is_empty(&self) -> bool {
+        self.stations.is_empty()
+    }
+
+    /// Nothing here wants to be woken by a timer.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.expected.is_empty() && self.stations.iter().all(|(_, station)| station.device.deadline().is_none())
+    }
+
+    pub(super) fn wake_fds(&self, out: &mut Vec<RawFd>) {
+        // Those of the others are in the worker's epoll set.
+        let polled = self.stations.iter().filter(|(_, station)| !station.device.is_event_driven());
+        polled.for_each(|(_, station)| station.device.wake_fds(out));
+    }
+
+    /// Every device will wake a sleeping core.
+    pub(super) fn arm(&mut self) -> bool {
+        self.stations.iter_mut().all(|(_, station)| !station.ready && station.device.arm())
+    }
+
+    /// A connection over `link` has told its device to work: receives go back, and what was sent may be done at once.
+    pub(super) fn after_flush(&mut self, iser: &mut Iser, link: Option<&Link>) {
+        let Some(station) = link.and_then(|link| self.stations.get_mut(link.device)) else { return };
+        station.ready = true;
+        if station.device.shares_receives() {
+            while let Some(buf) = iser.take_free_receive() {
+                station.device.recycle(buf);
+            }
+        }
+    }
+
+    /// One doorbell for the receives of each device.
+    pub(super) fn ring(&mut self) {
+        self.stations.iter_mut().for_each(|(_, station)| station.device.ring());
+    }
+
+    /// The connection is over: its memory goes back to where it came from.
+    pub(super) fn unlink(&mut self, iser: &mut Iser, mut link: Link, pools: &mut Pools) {
+        if let Some(station) = self.stations.get_mut(link.device) {
+            while let Some(buf) = iser.take_free_receive() {
+                if station.device.shares_receives() { station.device.recycle(buf) } else { link.stock.give(&buf) }
+            }
+            station.conns -= 1;
+        }
+        let supplies = iser.take_supplies().unwrap_or_default();
+        supplies.control.iter().chain(&supplies.messages).for_each(|buf| link.stock.give(buf));
+        let missing = link.stock.settle(pools);
+        if missing > 0 {
+            tracing::error!("a bug: {missing} buffers of a connection over RDMA never came back");
+        }
+    }
+
+    fn named(&mut self, name: &str) -> Option<&mut Station> {
+        self.stations.iter_mut().map(|(_, station)| station).find(|station| station.device.name() == name)
+    }
+
+    /// Counts of all devices, past and present.
+    pub(super) fn counters(&self) -> Counters {
+        let mut sum = self.past;
+        self.stations.iter().for_each(|(_, station)| sum += station.device.counters());
+        sum
+    }
+}
+
+impl Worker {
+    /// Puts a device into service on this core, unless one of that name is.
+    ///
+    /// # Errors
+    /// There are as many as there may be, or what `make` or the kernel says.
+    pub(crate) fn add_device(
+        &mut self,
+        name: &str,
+        pools: &mut Pools,
+        make: impl FnOnce(&RegionChanges, &mut Pools) -> io::Result<Box<dyn Device>>,
+    ) -> io::Result<()> {
+        if let Some(station) = self.fabric.named(name) {
+            station.retired = false;
+            return Ok(());
+        }
+        let full = || io::Error::other(format!("limits::DEVICES_PER_CORE ({DEVICES_PER_CORE}) reached"));
+        let key = self.fabric.stations.next_key().ok_or_else(full)?;
+        self.tell_devices();
+        let mut device = make(&self.fabric.regions.all(), pools)?;
+        if device.is_event_driven() {
+            let mut fds = Vec::new();
+            device.wake_fds(&mut fds);
+            for fd in fds {
+                let token = token::DEVICE | u64::from(key.index);
+                if let Err(error) = self.epoll.add(fd, token, false) {
+                    device.close(pools);
+                    return Err(error);
+                }
+            }
+        }
+        let station = Station { device, ready: true, conns: 0, listening: Vec::new(), retired: false };
+        self.fabric.stations.insert(station).map(drop).map_err(|_| full())
+    }
+
+    /// No portal needs the device any more: it goes, now or with its last connection.
+    pub(crate) fn retire_device(&mut self, name: &str, pools: &mut Pools) {
+        if let Some(station) = self.fabric.named(name) {
+            station.retired = true;
+        }
+        self.remove_devices(pools, false);
+    }
+
+    /// Takes devices out of service that nobody uses any more, or all of them.
+    pub(super) fn remove_devices(&mut self, pools: &mut Pools, all: bool) {
+        for index in 0..DEVICES_PER_CORE as u32 {
+            let unused = |station: &Station| all || (station.retired && station.conns == 0);
+            let Some(key) = self.fabric.stations.at(index).filter(|(_, s)| unused(s)).map(|(key, _)| key) else {
+                continue;
+            };
+            let Some(Station { mut device, .. }) = self.fabric.stations.remove(key) else { continue };
+            if device.is_event_driven() {
+                let mut fds = Vec::new();
+                device.wake_fds(&mut fds);
+                fds.into_iter().for_each(|fd| self.epoll.remove(fd));
+            }
+            device.close(pools);
+            self.fabric.past += device.counters();
+        }
+    }
+
+    /// Tells devices of memory that came and went. Before anything is posted: a request may use new memory.
+    fn tell_devices(&mut self) {
+        if let Some(changes) = self.fabric.regions.changes() {
+            self.fabric.stations.iter_mut().for_each(|(_, station)| station.device.memory_changed(&changes));
+        }
+    }
+
+    /// Lets every device that may have something to say work.
+    pub(super) fn turn_fabric(&mut self, now: Nanos, pools: &mut Pools) -> bool {
+        if self.fabric.stations.is_empty() {
+            return false;
+        }
+        self.tell_devices();
+        let mut busy = false;
+        for index in 0..DEVICES_PER_CORE as u32 {
+            let Some((key, station)) = self.fabric.stations.at(index) else { continue };
+            if core::mem::take(&mut station.ready) || !station.device.is_event_driven() {
+                busy |= self.turn_device(key, now, pools);
+            }
+        }
+        busy
+    }
+
+    fn turn_device(&mut self, at: Key, now: Nanos, pools: &mut Pools) -> bool {
+        let Some(mut batch) = self.fabric.batch.take() else { return false };
+        let mut busy = false;
+        for _ in 0..ROUNDS {
+            let Some(station) = self.fabric.stations.get_mut(at) else { break };
+            station.device.poll(now.get(), &mut batch);
+            let full = batch.room() == 0;
+            station.ready |= full;
+            busy |= !batch.is_empty();
+            for completion in batch.drain() {
+                self.completed(at, completion, now, pools);
+            }
+            if !full {
+                break;
+            }
+        }
+        self.fabric.batch = Some(batch);
+        while let Some(event) = self.fabric.stations.get_mut(at).and_then(|station| station.device.event()) {
+            busy = true;
+            self.device_event(at, &event, now, pools);
+        }
+        busy
+    }
+
+    /// Gives a completion to its connection.
+    fn completed(&mut self, at: Key, completion: Completion, now: Nanos, pools: &mut Pools) {
+        let (name, mut completion) = (completion.queue, Some(completion));
+        if self.is_named(name) {
+            self.step(u32::from(name.index()), now, pools, |conn, _| {
+                if let (Wire::Iser(iser), Some(completion)) = (&mut conn.dm, completion.take()) {
+                    iser.complete(completion);
+                }
+            });
+            self.touch(u32::from(name.index()));
+        }
+        // Of a connection that is gone, or may not be touched any more: only the receive is of use.
+        let Some(mut lost) = completion else { return };
+        let Some(station) = self.fabric.stations.get_mut(at) else { return };
+        if lost.opcode == rdma::Opcode::Receive && station.device.shares_receives() {
+            lost.sgl.take_buf().into_iter().for_each(|buf| station.device.recycle(buf));
+        }
+    }
+
+    /// A living connection's queue pair has this name.
+    fn is_named(&mut self, name: Tag) -> bool {
+        let found = self.conns.at(u32::from(name.index()));
+        found.is_some_and(|(key, entry)| key.generation % Tag::GENERATIONS == name.generation() && entry.link.is_some())
+    }
+
+    fn device_event(&mut self, at: Key, event: &Event, now: Nanos, pools: &mut Pools) {
+        match event {
+            Event::Request(request) => self.requested(at, request, now, pools),
+            Event::Established { queue, .. } | Event::Rejected { queue, .. } | Event::Disconnected { queue, .. } => {
+                if self.is_named(*queue) {
+                    let index = u32::from(queue.index());
+                    self.step(index, now, pools, |conn, _| {
+                        if let Wire::Iser(iser) = &mut conn.dm {
+                            iser.event(event);
+                        }
+                    });
+                    self.touch(index);
+                }
+            }
+            Event::Removed => {
+                let Some(station) = self.fabric.stations.get_mut(at) else { return };
+                let device = station.device.name();
+                tracing::error!(device, "an RDMA device was removed; portals have to be opened again to be served");
+                station.retired = true;
+            }
+        }
+    }
+
+    /// Listens with a device for RDMA connections.
+    ///
+    /// # Errors
+    /// The device is not in service here, or refuses.
+    pub(crate) fn listen(&mut self, id: PortalId, group: i32, device: &str, at: SocketAddr) -> Result<(), Refused> {
+        let station = self.fabric.named(device).ok_or(Refused::Gone)?;
+        let address = station.device.listen(at, BACKLOG)?;
+        station.listening.push((id, group, address));
+        Ok(())
+    }
+
+    /// Stops listening.
+    pub(super) fn unlisten(&mut self, id: PortalId) {
+        for (_, station) in self.fabric.stations.iter_mut() {
+            for (_, _, address) in station.listening.extract_if(.., |(portal, ..)| *portal == id) {
+                station.device.unlisten(address);
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The buffers that Sends are made in.
+
+use crate::limits::{CONTROL, MESSAGE};
+use crate::wire::HEADERS;
+use alloc::vec::Vec;
+use primitives::{Buf, span};
+
+/// Registered buffers for the Sends of one connection. Stacks: the one used last is used first.
+#[derive(Debug, Default)]
+#[must_use = "supplies carry buffers"]
+pub struct Supplies {
+    /// Of [`CONTROL`] bytes at least: one for each response that may be under way.
+    pub control: Vec<Buf>,
+    /// Of [`MESSAGE`] bytes at least, for the login phase and for text: one or two are enough.
+    pub messages: Vec<Buf>,
+}
+
+/// Which stack a buffer is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Size {
+    Control,
+    Message,
+}
+
+impl Size {
+    /// The smaller one that holds a message with `segment` bytes of data; `None` if neither does.
+    pub fn of(segment: usize) -> Option<Self> {
+        let len = HEADERS.checked_add(span::padded(segment)?)?;
+        let sizes = [(Self::Control, CONTROL), (Self::Message, MESSAGE)];
+        sizes.into_iter().find(|(_, bytes)| len <= *bytes).map(|(size, _)| size)
+    }
+}
+
+impl Supplies {
+    /// The buffers are as large as they should be.
+    pub(crate) fn suffice(&self) -> bool {
+        self.control.iter().all(|buf| buf.capacity() >= CONTROL)
+            && self.messages.iter().all(|buf| buf.capacity() >= MESSAGE)
+    }
+
+    pub(crate) fn stack(&mut self, size: Size) -> &mut Vec<Buf> {
+        match size {
+            Size::Control => &mut self.control,
+            Size::Message => &mut self.messages,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What is known of one queue pair.
+
+use crate::memory::Registered;
+use crate::ring::Ring;
+use crate::sys::{CmId, Pair};
+use crate::window::Windows;
+use primitives::{Key, Tag};
+use rdma::limits::MAX_SGE;
+use rdma::{Counters, Op, Opcode, Parameters, ReadDepth, ReceiveRequest, Room, Sgl, Why};
+use std::net::SocketAddr;
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Nobody has heard of it.
+    Prepared,
+    /// Address and route are being looked for.
+    Resolving,
+    /// The request is out.
+    Connecting,
+    /// The acceptance is out.
+    Accepting,
+    Established,
+    /// It is over.
+    Error,
+}
+
+/// Which end it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Requester(SocketAddr),
+    Acceptor,
+}
+
+/// What a send request does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    Op(Op),
+    /// The window of this number.
+    Bind(u16),
+    /// To close what is no window of this queue pair. It never reaches the device, which might know the key.
+    Nonsense,
+}
+
+impl Task {
+    pub const fn opcode(self) -> Opcode {
+        match self {
+            Self::Op(op) => op.opcode(),
+            Self::Bind(_) => Opcode::Bind,
+            Self::Nonsense => Opcode::Invalidate,
+        }
+    }
+}
+
+/// A send request, from the moment it is taken.
+#[derive(Debug)]
+pub struct Send {
+    pub tag: Tag,
+    pub task: Task,
+    pub sgl: Sgl,
+    /// Local keys of the elements.
+    pub keys: [u32; MAX_SGE],
+    pub signalled: bool,
+    pub bytes: u32,
+    /// The device is, or was, asked to do something.
+    pub hardware: bool,
+}
+
+/// A receive request, from the moment it is taken.
+#[derive(Debug)]
+pub struct Receive {
+    pub request: ReceiveRequest,
+    pub key: u32,
+}
+
+/// What is left to do about a queue pair that is over.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Ending {
+    /// When it ended, in nanoseconds.
+    pub since: u64,
+    /// Requests completed as flushed before anybody said why: since when.
+    pub suspicious_since: Option<u64>,
+    /// The peer is to be told as soon as the connection stands.
+    pub farewell: bool,
+    /// The device has taken the last shared receive it will.
+    pub last_receive: bool,
+    /// Its handle was dropped.
+    pub abandoned: bool,
+}
+
+/// One queue pair. What is made of others comes before them.
+#[derive(Debug)]
+pub struct Queue {
+    /// Owns the queue pair as well; `None` when both are gone.
+    pub id: Option<CmId>,
+    pub pair: Pair,
+    pub windows: Windows,
+    /// Of a queue pair whose windows are registrations.
+    pub domain: Option<Registered>,
+    pub name: Tag,
+    pub completions: Key,
+    pub shared: Option<Key>,
+    pub role: Role,
+    pub stage: Stage,
+    pub started: bool,
+    /// The request it was to answer is gone.
+    pub withdrawn: bool,
+    /// The device came as far as a [`Task::Nonsense`].
+    pub nonsense: bool,
+    pub parameters: Parameters,
+    pub depth: ReadDepth,
+    pub sends: Ring<Send>,
+    pub receives: Ring<Receive>,
+    /// Requests that the device has.
+    pub sends_in_device: u32,
+    pub receives_in_device: u32,
+    /// Taken, and not polled yet.
+    pub sends_out: u16,
+    pub receives_out: u16,
+    /// RDMA Reads among the sends.
+    pub reads: u16,
+    pub send_depth: u16,
+    pub receive_depth: u16,
+    pub counters: Counters,
+    pub ending: Ending,
+}
+
+impl Queue {
+    pub fn may_send(&self) -> Result<(), Why> {
+        match self.stage {
+            Stage::Error => Err(Why::Closed),
+            Stage::Established if self.sends_out >= self.send_depth => Err(Why::Full),
+            Stage::Established => Ok(()),
+            _ => Err(Why::NotConnected),
+        }
+    }
+
+    pub fn room(&self) -> Room {
+        if self.stage == Stage::Error {
+            return Room { send: 0, reads: 0, receive: 0 };
+        }
+        let receive = self.receive_depth - self.receives_out;
+        if self.stage != Stage::Established {
+            return Room { send: 0, reads: 0, receive };
+        }
+        let send = self.send_depth - self.sends_out;
+        Room { send, reads: self.depth.ord.saturating_sub(self.reads).min(send), receive }
+    }
+
+    pub fn outstanding(&self) -> u32 {
+        u32::from(self.sends_out) + u32::from(self.receives_out)
+    }
+
+    /// Completions it can have outstanding.
+    pub fn reserves(&self) -> u32 {
+        u32::from(self.send_depth) + u32::from(self.receive_depth)
+    }
+
+    /// It is over and every request is back with its owner.
+    pub fn is_drained(&self) -> bool {
+        self.stage == Stage::Error && self.outstanding() == 0
+    }
+
+    /// The device has nothing of it any more.
+    pub const fn is_idle(&self) -> bool {
+        self.id.is_none() || (self.sends_in_device == 0 && self.receives_in_device == 0)
+    }
+}

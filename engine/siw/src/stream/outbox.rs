@@ -1,0 +1,268 @@
+//! What is to be sent: headers from a small buffer, payload from where it lies, all in one call.
+//!
+//! Both the buffer of headers and the list of pieces are used from front to back and begin anew when everything was
+//! taken, which is nearly always. If the kernel takes only part, the rest waits and is resumed at exactly the next
+//! byte; what does not fit behind it waits with the pair.
+
+use super::socket::{AGAIN, Socket};
+use crate::limits::{HEADERS, MAX_FPDU, OUTBOX, PIECES};
+use crate::wire::crc::Crc32c;
+use crate::wire::{CRC, Header, LENGTH, ddp, mpa, padding};
+use libc::iovec;
+
+/// Bytes of the buffer of headers that one FPDU takes at the most: length, DDP header, the payload of a Read Request
+/// or a Terminate, padding and CRC.
+const FRAMING: usize = 128;
+
+/// How much of foreign memory is looked at in one piece.
+const CHUNK: usize = 2_048;
+
+/// What [`Outbox::send`] came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sent {
+    /// Nothing is left.
+    All,
+    /// The kernel takes no more now.
+    Blocked,
+    /// The connection is gone.
+    Broken,
+}
+
+/// Bytes on their way to a peer.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    headers: Box<[u8]>,
+    used: usize,
+    /// All since the last time nothing was left; those from `first` on are not sent, or not all of it.
+    pieces: Vec<iovec>,
+    first: usize,
+    /// Where in the stream each FPDU among them ends.
+    ends: Vec<u64>,
+    /// Positions in the stream: where the list begins, what is queued, what is sent.
+    base: u64,
+    queued: u64,
+    sent: u64,
+    /// Of the FPDU being made, with CRCs on.
+    crc: Option<Crc32c>,
+    fpdus: u64,
+}
+
+// SAFETY: the pieces name this box's own bytes, or memory that `payload`'s caller vouches for and that is only read;
+// neither is bound to a thread.
+unsafe impl Send for Outbox {}
+
+impl Outbox {
+    pub fn new() -> Self {
+        Self {
+            headers: vec![0; HEADERS].into_boxed_slice(),
+            used: 0,
+            pieces: Vec::with_capacity(PIECES),
+            first: 0,
+            ends: Vec::with_capacity(PIECES),
+            base: 0,
+            queued: 0,
+            sent: 0,
+            crc: None,
+            fpdus: 0,
+        }
+    }
+
+    /// From the next FPDU on: with or without CRC.
+    pub fn set_crc(&mut self, on: bool) {
+        self.crc = on.then(Crc32c::new);
+    }
+
+    /// One more FPDU fits.
+    pub fn has_room(&self) -> bool {
+        // An FPDU has at most two pieces of payload, one in front, one behind and one between them.
+        self.used + FRAMING <= HEADERS
+            && self.pieces.len() + 5 <= PIECES
+            && self.ends.len() < PIECES
+            && self.queued - self.sent < OUTBOX
+    }
+
+    /// Position in the stream behind everything queued.
+    pub fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    /// Position in the stream up to which the kernel has taken everything.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queued == self.sent
+    }
+
+    /// FPDUs made.
+    pub fn fpdus(&self) -> u64 {
+        self.fpdus
+    }
+
+    /// Queues a set-up frame. There is always room for the first and only one.
+    pub fn frame(&mut self, frame: &mpa::Frame) {
+        let mut bytes = [0; mpa::MAX_FRAME];
+        let len = frame.encode(&mut bytes);
+        self.own(&bytes[..len]);
+        self.end();
+    }
+
+    /// Begins an FPDU with `payload` bytes behind its header. There must be [room](Self::has_room). What follows is
+    /// exactly that many bytes by [`Outbox::payload`] and [`Outbox::inline`], and [`Outbox::close`].
+    pub fn open(&mut self, header: &Header, payload: usize) {
+        let mut bytes = [0; LENGTH + ddp::UNTAGGED_LEN];
+        let mut ddp = [0; ddp::UNTAGGED_LEN];
+        let len = header.encode(&mut ddp);
+        debug_assert!(LENGTH + len + payload <= MAX_FPDU);
+        bytes[..LENGTH].copy_from_slice(&((len + payload) as u16).to_be_bytes());
+        bytes[LENGTH..].copy_from_slice(&ddp);
+        if self.crc.is_some() {
+            self.crc = Some(Crc32c::new());
+        }
+        self.inline(&bytes[..LENGTH + len]);
+    }
+
+    /// Adds bytes that are copied: few.
+    pub fn inline(&mut self, bytes: &[u8]) {
+        if let Some(crc) = &mut self.crc {
+            crc.update(bytes);
+        }
+        self.own(bytes);
+    }
+
+    /// Adds bytes that stay where they are until they are sent.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `len` bytes until [`Outbox::sent`] has reached what [`Outbox::queued`] is
+    /// then, or the outbox is dropped.
+    pub unsafe fn payload(&mut self, from: *const u8, len: usize) {
+        if len == 0 {
+            return;
+        }
+        if let Some(crc) = &mut self.crc {
+            // SAFETY: valid for reads (above).
+            unsafe { cover(crc, from, len) };
+        }
+        self.piece(from, len);
+    }
+
+    /// Ends the FPDU whose ULPDU had `ulpdu` bytes.
+    pub fn close(&mut self, ulpdu: usize) {
+        let padding = padding(ulpdu);
+        let mut tail = [0; 3 + CRC];
+        if let Some(crc) = &mut self.crc {
+            crc.update(&tail[..padding]);
+            tail[padding..padding + CRC].copy_from_slice(&crc.to_wire());
+        }
+        self.own(&tail[..padding + CRC]);
+        self.end();
+        self.fpdus += 1;
+    }
+
+    /// Gives everything queued to the kernel in one call.
+    pub fn send(&mut self, socket: &Socket) -> Sent {
+        if self.is_empty() {
+            return Sent::All;
+        }
+        // SAFETY: the pieces name this box's own bytes and memory that is valid by the contract of `payload`.
+        let mut n = match unsafe { socket.writev(&self.pieces[self.first..]) } {
+            Ok(n) => n,
+            Err(AGAIN) => return Sent::Blocked,
+            Err(_) => return Sent::Broken,
+        };
+        self.sent += n as u64;
+        if self.is_empty() {
+            self.rewind();
+            return Sent::All;
+        }
+        while let Some(piece) = self.pieces.get_mut(self.first) {
+            if piece.iov_len > n {
+                piece.iov_base = piece.iov_base.wrapping_byte_add(n);
+                piece.iov_len -= n;
+                break;
+            }
+            n -= piece.iov_len;
+            self.first += 1;
+        }
+        Sent::Blocked
+    }
+
+    /// Copies everything that is not sent to `out`, and counts it as sent: no memory is needed any more.
+    pub fn copy_out(&mut self, out: &mut Vec<u8>) {
+        self.copy_until(self.queued, out);
+    }
+
+    /// The same for the rest of the FPDU that was sent in part, if one was; what is behind it is forgotten.
+    pub fn copy_out_begun(&mut self, out: &mut Vec<u8>) {
+        let next = self.ends.partition_point(|end| *end <= self.sent);
+        let begin = next.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(self.base);
+        let end = if begin == self.sent { None } else { self.ends.get(next).copied() };
+        self.copy_until(end.unwrap_or(self.sent), out);
+    }
+
+    fn copy_until(&mut self, end: u64, out: &mut Vec<u8>) {
+        let mut left = (end - self.sent) as usize;
+        out.reserve(left);
+        for piece in &self.pieces[self.first..] {
+            let n = piece.iov_len.min(left);
+            let from = piece.iov_base.cast::<u8>().cast_const();
+            // SAFETY: as for `send`; the vector has room for `n` more, and is not among the pieces.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, out.as_mut_ptr().add(out.len()), n);
+                out.set_len(out.len() + n);
+            }
+            left -= n;
+        }
+        self.sent = self.queued;
+        self.rewind();
+    }
+
+    fn rewind(&mut self) {
+        self.pieces.clear();
+        self.ends.clear();
+        (self.first, self.used, self.base) = (0, 0, self.sent);
+    }
+
+    /// Adds bytes of the buffer of headers, to the piece before if that is where it ends.
+    fn own(&mut self, bytes: &[u8]) {
+        self.headers[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+        let from = self.headers.as_mut_ptr().wrapping_add(self.used).cast_const();
+        self.used += bytes.len();
+        self.queued += bytes.len() as u64;
+        match self.pieces.last_mut() {
+            Some(last) if last.iov_base.addr() + last.iov_len == from.addr() => last.iov_len += bytes.len(),
+            _ => self.push(from, bytes.len()),
+        }
+    }
+
+    fn piece(&mut self, from: *const u8, len: usize) {
+        self.queued += len as u64;
+        self.push(from, len);
+    }
+
+    fn push(&mut self, from: *const u8, len: usize) {
+        debug_assert!(self.pieces.len() < PIECES);
+        self.pieces.push(iovec { iov_base: from.cast_mut().cast(), iov_len: len });
+    }
+
+    fn end(&mut self) {
+        self.ends.push(self.queued);
+    }
+}
+
+/// Covers memory to which no reference may be formed, because others may write to it: through a copy.
+///
+/// # Safety
+/// `from` must be valid for reads of `len` bytes.
+unsafe fn cover(crc: &mut Crc32c, from: *const u8, len: usize) {
+    let mut chunk = [0u8; CHUNK];
+    let mut at = 0;
+    while at < len {
+        let n = (len - at).min(CHUNK);
+        // SAFETY: `at + n` ≤ `len` bytes are readable (above), and the chunk is our own.
+        unsafe { std::ptr::copy_nonoverlapping(from.add(at), chunk.as_mut_ptr(), n) };
+        crc.update(&chunk[..n]);
+        at += n;
+    }
+}

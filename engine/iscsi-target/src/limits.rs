@@ -64,3 +64,6 @@ pub const STRANGERS_PER_CORE: usize = 1024;
 /// After the final login response an iSER connection says nothing of its own accord until the initiator has said
 /// something, or this many milliseconds have passed (RFC 7145 §5.1.3).
 pub const QUIET_MILLIS: u128 = 1000;
+
+/// An iSER connection that has logged out is closed when its initiator has not done so for this many milliseconds.
+pub const LINGER_MILLIS: u128 = 1000;

@@ -12,6 +12,11 @@ impl Timer {
         Self { after: nanos, due: None }
     }
 
+    /// Something that is due at a time, told by somebody who knows what time it is.
+    pub fn at(due: u64) -> Self {
+        Self { after: 0, due: Some(due) }
+    }
+
     /// Whether it is due; begins to run when it is asked for the first time.
     pub fn is_due(&mut self, now: u64) -> bool {
         now >= *self.due.get_or_insert(now.saturating_add(self.after))
@@ -35,5 +40,6 @@ mod tests {
         assert_eq!(timer.due(), 1_000_010);
         assert!(timer.is_due(1_000_010));
         assert!(!Timer::after(u64::MAX).is_due(5));
+        assert!(!Timer::at(7).is_due(6) && Timer::at(7).is_due(7));
     }
 }

@@ -205,7 +205,12 @@ impl Zeroed for rdma_sys::ibv_port_attr {
 /// # Safety
 /// As in C.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ibv_query_gid(_context: *mut ibv_context, _port: u8, index: c_int, gid: *mut ibv_gid) -> c_int {
+pub unsafe extern "C" fn ibv_query_gid(
+    _context: *mut ibv_context,
+    _port: u8,
+    index: c_int,
+    gid: *mut ibv_gid,
+) -> c_int {
     if index != 0 {
         set_errno(libc::EINVAL);
         return -1;
@@ -223,4 +228,3 @@ pub unsafe extern "C" fn ibv_query_gid(_context: *mut ibv_context, _port: u8, in
 pub unsafe extern "C" fn ibv_fork_init() -> c_int {
     code(Ok(()))
 }
-

@@ -31,7 +31,8 @@ fn run() {
         world.turn();
         let (fds, deadline) = world.sleep();
         drop(world);
-        let millis = deadline.map_or(NAP, |at| i32::try_from(at.saturating_sub(now()).div_ceil(1_000_000)).unwrap_or(NAP));
+        let millis =
+            deadline.map_or(NAP, |at| i32::try_from(at.saturating_sub(now()).div_ceil(1_000_000)).unwrap_or(NAP));
         let mut polled: Vec<_> =
             fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
         // SAFETY: as many descriptors as the array has.

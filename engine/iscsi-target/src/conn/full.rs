@@ -20,7 +20,10 @@ use crate::wire::Wire;
 /// Why a connection has to be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Close {
-    /// After what is queued has been sent: a logout.
+    /// After a logout: when the peer closes, or has had a moment to do so. Linux's initiator takes an RDMA connection
+    /// that ends before it has looked at the response for one that failed, and says so.
+    LoggedOut,
+    /// After what is queued has been sent.
     Graceful,
     /// At once: the peer broke the protocol or is gone.
     Now,

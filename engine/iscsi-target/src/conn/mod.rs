@@ -16,11 +16,11 @@ pub(crate) use manage::Scope;
 pub use units::SessionUnits;
 
 use iscsi::datamover::{Datamover, Upcall};
-use iscsi::login::Login;
+use iscsi::login::{Login, Transport};
 use reactors::Nanos;
 
 use crate::context::Context;
-use crate::limits::{DRAIN_SECONDS, QUIET_MILLIS, UPCALLS_PER_TURN};
+use crate::limits::{DRAIN_SECONDS, LINGER_MILLIS, QUIET_MILLIS, UPCALLS_PER_TURN};
 use crate::session::{ConnId, PortPair};
 use crate::target::Entrance;
 use crate::wire::Wire;
@@ -56,6 +56,8 @@ pub struct Conn {
     pub(crate) registered: bool,
     /// Since when it is closing, and how.
     pub(crate) closing: Option<Nanos>,
+    /// Logged out: the peer is given a moment to close.
+    pub(crate) lingering: bool,
     /// The datamover has returned everything and is done.
     pub(crate) terminated: bool,
     /// In the worker's list of connections to step.
@@ -133,6 +135,13 @@ impl Conn {
         if self.closing.is_none() {
             self.closing = Some(ctx.now);
             self.abort_all(ctx);
+            match how {
+                // Over TCP the datamover waits for the peer by itself.
+                Close::LoggedOut if self.entrance.transport == Transport::Iser => self.lingering = true,
+                Close::LoggedOut | Close::Graceful => self.dm.terminate(true),
+                Close::Now => self.dm.terminate(false),
+            }
+        } else if how != Close::LoggedOut && core::mem::take(&mut self.lingering) {
             self.dm.terminate(how == Close::Graceful);
         }
     }
@@ -155,6 +164,9 @@ impl Conn {
     /// Looks at the connection's timers.
     pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
         if let Some(since) = self.closing {
+            if self.lingering && ctx.now.since(since).as_millis() >= LINGER_MILLIS {
+                self.close(ctx, Close::Graceful);
+            }
             if ctx.now.since(since).as_secs() >= DRAIN_SECONDS {
                 // The peer does not take what is queued for it: cut it off.
                 self.dm.terminate(false);

@@ -69,7 +69,7 @@ impl Full {
         dm.send_control(&bhs, &[]).map_err(|_| Close::Now)?;
         if response == logout_response::CLOSED {
             tracing::info!(session = %self.session, "logged out");
-            return Err(Close::Graceful);
+            return Err(Close::LoggedOut);
         }
         Ok(())
     }

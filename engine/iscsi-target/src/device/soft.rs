@@ -30,6 +30,11 @@ impl Fabric for Siw {
         out.push(self.as_raw_fd());
     }
 
+    fn arm(&mut self) -> bool {
+        // Zero stands for work that is there already and no descriptor tells of.
+        Self::deadline(self) != Some(0)
+    }
+
     fn deadline(&self) -> Option<u64> {
         Self::deadline(self)
     }

@@ -22,10 +22,14 @@ impl Fabric for Verbs {
     }
 
     fn wake_fds(&self, out: &mut Vec<RawFd>) {
-        Self::wake_fds(self, out);
+        out.extend(Self::wake_fds(self));
     }
 
     fn arm(&mut self) -> bool {
         Self::arm(self)
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        Self::deadline(self)
     }
 }

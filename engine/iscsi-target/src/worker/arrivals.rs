@@ -223,6 +223,7 @@ impl Worker {
             port: None,
             registered: false,
             closing: None,
+            lingering: false,
             terminated: false,
             active: false,
         };

@@ -31,9 +31,11 @@ struct Load {
 
 impl Load {
     fn new(client: Client, lun: u16, block: usize, first: u64, bytes: usize, depth: usize, seed: u64) -> Self {
+        let (mut session, arena) = (client.into_session(), Arena::new(depth, LONGEST));
+        session.register(&arena).unwrap();
         Self {
-            session: client.into_session(),
-            arena: Arena::new(depth, LONGEST),
+            session,
+            arena,
             lun: [0, lun as u8, 0, 0, 0, 0, 0, 0],
             block,
             first,
@@ -149,8 +151,13 @@ fn load(seed: u64, count: usize) {
     let bytes = (8 << 20) / sessions as usize / 4096 * 4096;
     std::thread::scope(|scope| {
         for n in 0..sessions {
-            let options = any_options(&world, &mut dice);
-            let client = Client::connect(&world.url(lun), &options).unwrap_or_else(|e| panic!("{e}: {options:?}"));
+            let mut options = any_options(&world, &mut dice);
+            let mut url = world.url(lun);
+            if dice.below(2) == 0 {
+                (options.header_digest, options.data_digest) = (Digest::Off, Digest::Off);
+                url = world.rdma_url(lun);
+            }
+            let client = Client::connect(&url, &options).unwrap_or_else(|e| panic!("{e}: {options:?}"));
             let first = n * (bytes / block) as u64;
             let load = Load::new(client, lun, block, first, bytes, 4, seed * 10 + n);
             scope.spawn(move || load.run(count));

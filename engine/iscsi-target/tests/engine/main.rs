@@ -8,6 +8,7 @@ mod basics;
 mod changes;
 mod disclosure;
 mod integrity;
+mod iser;
 mod keys;
 mod lengths;
 mod management;

@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub wake: u64,
     /// Numbers what has an age, oldest first.
     ages: u64,
+    /// Queue pairs that wait for shared receives, first come first served.
+    pub paused: VecDeque<Key>,
     /// Shared receives were posted that connections wait for.
     pub resume: bool,
 }
@@ -71,6 +73,7 @@ impl Core {
             now: 0,
             wake: u64::MAX,
             ages: 0,
+            paused: VecDeque::with_capacity(16),
             resume: false,
         })
     }

@@ -84,10 +84,21 @@ impl Device {
 
     fn resume(&mut self) {
         self.core.resume = false;
-        for (_, pair) in self.pairs.iter_mut() {
-            let shared = pair.plan().shared.and_then(|s| self.core.receives.get(s));
-            if shared.is_some_and(|s| s.rung > 0) {
-                pair.resume(&mut self.core);
+        // Those that wait again are behind those that are not served this time.
+        let mut i = 0;
+        for _ in 0..self.core.paused.len() {
+            let Some(&key) = self.core.paused.get(i) else { return };
+            let Some(pair) = self.pairs.get_mut(key) else { return };
+            let shared = pair.plan().shared.and_then(|s| self.core.receives.get_mut(s));
+            match shared {
+                Some(shared) if shared.rung == 0 => {
+                    shared.awaited = true;
+                    i += 1;
+                }
+                _ => {
+                    self.core.paused.remove(i);
+                    pair.resume(&mut self.core);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use super::{End, Pair, State};
 use crate::device::Core;
 use crate::limits::RECEIVE_CALLS;
 use crate::stream::{Interest, Received, Step};
+use crate::timer::Timer;
 use crate::window::Denied;
 use crate::wire::{Fault, Header, Opcode, Place, ReadRequest, Terminate};
 use rdma::{Access, ReceiveRequest, Stag, Status};
@@ -162,8 +163,11 @@ impl Pair {
         if let Some(shared) = self.plan.shared.and_then(|s| core.receives.get_mut(s)) {
             shared.awaited = true;
         }
-        let nanos = core.config.receive_timeout;
-        self.set_timer(core, nanos);
+        // This happens in a turn, so what time it is is known.
+        let due = core.now.saturating_add(core.config.receive_timeout);
+        self.timer = Some(Timer::at(due));
+        core.note_due(due);
+        core.paused.push_back(self.key);
         if let Some(interest) = self.stream.as_ref().map(|s| Interest { read: false, ..s.interest }) {
             self.set_interest(core, interest);
         }

@@ -46,6 +46,9 @@ impl Pair {
             return;
         }
         let before = self.state;
+        if self.is_paused() {
+            core.paused.retain(|key| *key != self.key);
+        }
         self.announce(core, before, end);
         self.hang_up(core, before, end);
         self.state = State::Error;

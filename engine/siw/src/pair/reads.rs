@@ -65,12 +65,14 @@ impl InboundReads {
         }
     }
 
-    /// Forgets those whose response is sent.
-    pub fn retire(&mut self, sent: u64) {
+    /// Forgets those whose response is sent; whether there were any.
+    pub fn retire(&mut self, sent: u64) -> bool {
+        let before = self.queue.len();
         while self.framed > 0 && self.queue.front().is_some_and(|r| r.ends <= sent) {
             self.queue.pop_front();
             self.framed -= 1;
         }
+        self.queue.len() < before
     }
 
     /// Whether one reads from `stag`.
@@ -143,12 +145,11 @@ mod tests {
         assert_eq!(reads.next().and_then(|r| r.source_stag), Some(7));
         reads.framed(100);
         assert_eq!(reads.next().and_then(|r| r.source_stag), Some(8));
-        reads.retire(99);
+        assert!(!reads.retire(99));
         assert!(reads.uses(7) && !reads.push(read(9)), "the last byte is not out");
-        reads.retire(100);
+        assert!(reads.retire(100));
         assert!(!reads.uses(7) && reads.uses(8) && reads.push(read(9)));
-        reads.retire(1000);
-        assert!(reads.uses(8), "what is not framed is not sent");
+        assert!(!reads.retire(1000) && reads.uses(8), "what is not framed is not sent");
         reads.clear();
         assert!(reads.next().is_none() && !reads.uses(8));
     }

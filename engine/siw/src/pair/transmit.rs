@@ -82,8 +82,11 @@ impl Pair {
             let sent = stream.outbox.send(&stream.socket);
             core.stats.bytes_out += stream.outbox.sent() - before;
             stream.broken = sent == Sent::Broken;
-            more = sent == Sent::Blocked || framed == Framed::Full;
-            if sent != Sent::All || framed != Framed::Full {
+            // A response that is sent may be what a request has waited for.
+            let retired = self.outbound.reads.retire(stream.outbox.sent());
+            let again = framed == Framed::Full || (framed == Framed::Stalled && retired);
+            more = sent == Sent::Blocked || again;
+            if sent != Sent::All || !again {
                 break;
             }
         }

@@ -160,7 +160,8 @@ fn any_depth() -> impl Strategy<Value = ReadDepth> {
 proptest! {
     #[test]
     fn frames_come_back_as_they_were(
-        flags in any::<[bool; 8]>(), depth in any_depth(), revision: u8, private in prop::collection::vec(any::<u8>(), 0..=508),
+        flags in any::<[bool; 8]>(), depth in any_depth(), revision: u8,
+        private in prop::collection::vec(any::<u8>(), 0..=508),
     ) {
         let [markers, crc, reject, is_enhanced, peer_to_peer, by_send, by_write, by_read] = flags;
         let enhanced = is_enhanced.then_some(Depths { depth, peer_to_peer, by_send, by_write, by_read });
@@ -181,8 +182,8 @@ proptest! {
         let _ = Terminate::decode(&bytes);
         for role in [Role::Request, Role::Reply] {
             let _ = Frame::decode(role, &bytes);
-            let mut keyed = if role == Role::Request { b"MPA ID Req Frame".to_vec() } else { b"MPA ID Rep Frame".to_vec() };
-            keyed.extend(&bytes);
+            let key = if role == Role::Request { b"MPA ID Req Frame" } else { b"MPA ID Rep Frame" };
+            let keyed = [&key[..], &bytes].concat();
             if let Ok(Some((_, len))) = Frame::decode(role, &keyed) {
                 prop_assert!(len <= keyed.len());
             }

@@ -1,7 +1,7 @@
 //! How connections end, and what still arrives.
 
 use super::support::{Raw, Rig, SECOND, send_header};
-use rdma::{Ended, Op, Provider, QueuePair, Sge, Sgl, Status};
+use rdma::{Ended, Provider, QueuePair, Status};
 use siw::Config;
 use siw::wire::Opcode;
 use std::net::Shutdown;
@@ -31,22 +31,7 @@ fn the_last_words_arrive_though_the_socket_was_full() {
     let (mut queue, mut raw) = rig.accepted();
     raw.rdma_write(0, 0, b"");
     rig.turns(5);
-    // Fill the sockets; the peer does not read.
-    let mut posted = 0u32;
-    loop {
-        let buf = rig.buf(8192, posted as u8);
-        rig.post(&mut queue, Op::SEND, Sgl::one(Sge::filled(buf)));
-        queue.ring();
-        posted += 1;
-        rig.turns(1);
-        for completion in std::mem::take(&mut rig.done) {
-            assert!(completion.status.is_ok());
-            rig.give(completion);
-        }
-        if queue.outstanding() > 6 {
-            break;
-        }
-    }
+    let posted = rig.fill(&mut queue);
     let last = rig.say(&mut queue, 5, 0xFF);
     queue.to_error();
     let done = rig.completion(last);
@@ -68,20 +53,7 @@ fn a_peer_that_never_reads_is_let_go() {
     let (mut queue, mut raw) = rig.accepted();
     raw.rdma_write(0, 0, b"");
     rig.turns(5);
-    let mut full = 0;
-    while full < 3 {
-        if queue.room().send > 0 && rig.pools.outstanding() < 60 {
-            let buf = rig.buf(8192, 1);
-            rig.post(&mut queue, Op::SEND, Sgl::one(Sge::filled(buf)));
-            queue.ring();
-        } else {
-            full += 1;
-        }
-        rig.turn();
-        for completion in std::mem::take(&mut rig.done) {
-            rig.give(completion);
-        }
-    }
+    rig.fill(&mut queue);
     let before = rig.device.stats();
     rig.turns(50);
     let after = rig.device.stats();
@@ -161,20 +133,7 @@ fn a_message_half_sent_is_finished_before_the_terminate() {
     let (mut queue, mut raw) = rig.accepted();
     raw.rdma_write(0, 0, b"");
     rig.turns(5);
-    let mut stuck = 0;
-    while stuck < 3 {
-        if queue.room().send > 0 && rig.pools.outstanding() < 60 {
-            let buf = rig.buf(8192, 1);
-            rig.post(&mut queue, Op::SEND, Sgl::one(Sge::filled(buf)));
-            queue.ring();
-        } else {
-            stuck += 1;
-        }
-        rig.turn();
-        for completion in std::mem::take(&mut rig.done) {
-            rig.give(completion);
-        }
-    }
+    rig.fill(&mut queue);
     raw.send(99, b"out of order");
     assert_eq!(rig.ended(), Ended::Terminated);
     rig.drained(&queue);

@@ -114,6 +114,9 @@ fn reads_are_answered_in_order_and_whole() {
     let mut rig = Rig::new(Config { fpdu: Fpdu::UpTo(136), ..Config::default() });
     let (mut queue, mut raw) = rig.accepted();
     let window = rig.window(&mut queue, 1000, 0x11, Access::RemoteRead);
+    // The bind is executed when the peer has spoken.
+    raw.rdma_write(0, 0, b"");
+    rig.turns(10);
     let said = rig.say(&mut queue, 300, 5);
     for msn in 1..=4u32 {
         raw.read_request(
@@ -191,44 +194,34 @@ fn a_window_is_read_to_the_end_before_it_closes() {
     let mut rig = Rig::new(Config::default());
     let (mut queue, mut raw) = rig.accepted();
     raw.rdma_write(0, 0, b"");
-    let buf = rig.buf(256 * 1024, 0x44);
-    let tag = rig.tag();
+    rig.turns(10);
+    let len = 128 * 1024;
+    let (tag, buf) = (rig.tag(), rig.buf(len, 0x44));
     let window = queue.bind(tag, Sge::filled(buf), Access::RemoteRead).map_err(|r| r.why).unwrap();
     queue.ring();
-    let len = 256 * 1024;
-    // More than the sockets hold, so that the peer's not reading holds the responses up.
-    let mut reads = 0;
-    let mut wait = 0;
-    while wait < 50 {
-        if queue.counters().doorbells > 0 && reads < 4 {
-            reads += 1;
-            let (source_stag, source_to) = (window.stag.0, window.va);
-            raw.read_request(reads, ReadRequest { sink_stag: 5, sink_to: 0, len, source_stag, source_to });
-        }
-        rig.turns(2);
-        wait += 1;
+    // The peer does not read: the responses are held up.
+    let said = rig.fill(&mut queue);
+    let before = rig.device.stats().fpdus_in;
+    for msn in 1..=4 {
+        let (source_stag, source_to) = (window.stag.0, window.va);
+        let request = ReadRequest { sink_stag: 5, sink_to: 0, len: len as u32, source_stag, source_to };
+        raw.read_request(msn, request);
     }
-    let filler: Vec<_> = (0..32)
-        .map(|_| {
-            let buf = rig.buf(8192, 1);
-            rig.post(&mut queue, Op::SEND, Sgl::one(Sge::filled(buf)))
-        })
-        .collect();
+    rig.until("the requests", |rig| (rig.device.stats().fpdus_in == before + 4).then_some(()));
     let invalidate = rig.post(&mut queue, Op::Invalidate(window.stag), Sgl::NONE);
     queue.ring();
+    rig.turns(20);
+    assert!(queue.reclaim(window.stag).is_none() && rig.done.iter().all(|c| c.tag != invalidate));
     let mut responses = 0;
-    for _ in 0..36 {
+    for _ in 0..said + 4 {
         let (header, payload) = raw.message(&mut rig);
         if header.opcode == Opcode::ReadResponse {
             responses += 1;
-            assert!(payload.len() == len as usize && payload.iter().all(|b| *b == 0x44));
+            assert!(payload.len() == len && payload.iter().all(|b| *b == 0x44));
         }
     }
     assert_eq!(responses, 4);
     rig.succeeds(invalidate);
-    for tag in filler {
-        rig.succeeds(tag);
-    }
     let sge = queue.reclaim(window.stag).unwrap();
     rig.pools.give(sge.buf);
 }

@@ -120,11 +120,30 @@ fn an_empty_shared_queue_is_waited_for() {
         other_raw.send(1, b"meanwhile");
         assert_eq!(rig.bytes(receive), b"meanwhile");
         for msn in 1..=20u8 {
+            rig.until("the wait", |rig| (rig.device.stats().pauses == u64::from(msn)).then_some(()));
             assert!(rig.device.deadline().is_none_or(|at| at > rig.now), "it sleeps until there is a receive");
             let tag = post(&mut rig, &mut receives);
-            assert_eq!(rig.device.deadline(), Some(0), "and is told of it");
+            assert_eq!(rig.device.deadline(), Some(0), "and is told of it ({msn})");
             assert_eq!(rig.bytes(tag), [msn; 100]);
         }
+    }
+}
+
+#[test]
+fn who_waits_longest_is_served_first() {
+    let mut rig = Rig::new(Config::default());
+    let mut receives = shared(&mut rig);
+    let mut waiting: Vec<_> = (0..4).map(|_| rig.accepted_with(|_| {}, Some(&receives))).collect();
+    for (i, (_, raw)) in waiting.iter_mut().enumerate() {
+        raw.send(1, &[i as u8; 10]);
+        raw.send(2, &[i as u8 + 4; 10]);
+        rig.until("the wait", |rig| (rig.device.stats().pauses == i as u64 + 1).then_some(()));
+    }
+    // The third has gone meanwhile.
+    waiting[2].0.to_error();
+    for expected in [0, 1, 3, 4, 5, 7] {
+        let tag = post(&mut rig, &mut receives);
+        assert_eq!(rig.bytes(tag), [expected; 10]);
     }
 }
 

@@ -74,7 +74,8 @@ impl Rig {
             self.turn();
             std::thread::yield_now();
         }
-        panic!("{what} did not happen; events {:?}, completions {:?}", self.events, self.done);
+        let done: Vec<_> = self.done.iter().map(|c| (c.opcode, c.status)).collect();
+        panic!("{what} did not happen; events {:?}, completions {done:?}", self.events);
     }
 
     pub fn event<R>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<R>) -> R {
@@ -178,6 +179,25 @@ impl Rig {
         let bytes = buf.filled()[start..end].to_vec();
         self.pools.give(buf);
         bytes
+    }
+
+    /// Says so much that the sockets are full, for the peer does not read; how many messages of 8 KiB that was.
+    pub fn fill(&mut self, queue: &mut SiwQueue) -> usize {
+        let (mut said, mut stuck) = (0, 0);
+        while stuck < 3 {
+            if queue.outstanding() < 20 {
+                self.say(queue, 8192, said as u8);
+                (said, stuck) = (said + 1, 0);
+            } else {
+                stuck += 1;
+            }
+            self.turn();
+            for completion in std::mem::take(&mut self.done) {
+                assert!(completion.status.is_ok());
+                self.give(completion);
+            }
+        }
+        said
     }
 
     /// The queue pair is over, everything of it completed, and all memory is back but that of windows.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use iscsi::datamover::Datamover;
 use iscsi::login::Transport;
 use primitives::{Buf, Key, Tag};
 use rdma::{Parameters, PrivateData, QueuePair, ReadDepth, ReceiveRequest, Request, RequestId};
@@ -160,7 +161,7 @@ impl Worker {
         }
         if let Err(error) = iser.queue().start(&Parameters { depth, private: agreement.reply }) {
             tracing::debug!(peer = %request.from, "its connection request is gone: {error}");
-            iser.queue().to_error();
+            iser.terminate(false);
         }
         station.conns += 1;
         let entrance = Entrance { portal_group, local: request.to, peer: request.from, transport: Transport::Iser };

@@ -2,6 +2,7 @@
 
 mod house;
 mod peer;
+pub mod rdma_peer;
 mod world;
 
 use std::time::{Duration, Instant};

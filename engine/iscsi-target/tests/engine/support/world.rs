@@ -173,6 +173,15 @@ impl World {
         Client::connect(&self.url(lun), &self.options()).unwrap()
     }
 
+    /// The same over iSER on soft-iWARP.
+    pub fn rdma_client(&self, lun: u16) -> Client {
+        Client::connect(&self.rdma_url(lun), &self.options()).unwrap()
+    }
+
+    pub fn rdma_url(&self, lun: u16) -> Url {
+        format!("iser://{}/{}/{lun}?provider=siw", self.address, ROOMS[0]).parse().unwrap()
+    }
+
     /// The device behind GATED holds the next operations of a kind until they are let go or aborted.
     pub fn hold(&self, op: Op, count: u32) {
         self.gate.inject(Injection { op: Some(op), error: ErrorType::Pending, count, range: None }).unwrap();

@@ -93,8 +93,8 @@ find_libclang() {
             return 0
         fi
     done
-    say "no libclang of version 11 to 15: building without RDMA devices; iSER then runs on soft-iWARP alone. For devices,
-install such a libclang and set LIBCLANG_PATH to the directory of its libclang.so.1" >&2
+    say "no libclang of version 11 to 15: building without RDMA devices; iSER then runs on soft-iWARP alone. To have
+them, install such a libclang and set LIBCLANG_PATH to the directory of its libclang.so.1" >&2
     FEATURES=(--no-default-features)
 }
 

@@ -16,8 +16,8 @@ measure_row() {
     awk '$1 == "read" || $1 == "write" { print $2, $3, $4, $6, $8 }' <<<"$report"
 }
 
-# measure_both HOST:PORT/TARGET/LUN FORMAT LABEL PERF-ARGUMENT...: one row, iSER over soft-iWARP and then iSCSI over TCP,
-# with awk's printf: label, and for each of them IOPS, MB/s, mean and p99.
+# measure_both HOST:PORT/TARGET/LUN FORMAT LABEL PERF-ARGUMENT...: one row, iSER over soft-iWARP and then iSCSI over
+# TCP, with awk's printf: label, and for each of them IOPS, MB/s, mean and p99.
 measure_both() {
     local where=$1 format=$2 label=$3 iser tcp
     shift 3

@@ -1,5 +1,8 @@
 //! `isere perf`: from the command line to the benchmark in the crate `initiator`, and its report.
 
+#[cfg(feature = "verbs")]
+mod rdma_devices;
+
 use crate::cli::exit::Exit;
 use crate::cli::perf::{Pattern as Order, PerfArgs};
 use initiator::perf::{self, Options, Pattern, PerfError, Progress, Rw};
@@ -58,6 +61,10 @@ fn options(args: &PerfArgs) -> Result<Options, String> {
     let connections = u32::from(args.connections);
     let threads = u32::try_from(pin_cpus.len()).unwrap_or(u32::MAX).clamp(1, connections);
     let mut options = Options::new(args.url.clone());
+    #[cfg(feature = "verbs")]
+    {
+        options.rdma_devices = Some(std::sync::Arc::new(rdma_devices::ByRoute));
+    }
     if let Some(name) = &args.initiator_name {
         options.initiator_name.clone_from(name);
     }
@@ -104,6 +111,7 @@ fn exit_code(error: &PerfError) -> Exit {
             Error::Url { .. } | Error::NoIser { .. } | Error::Option { .. } => Exit::Usage,
             Error::Resolve { .. }
             | Error::Connect { .. }
+            | Error::Rdma { .. }
             | Error::LoginRefused { .. }
             | Error::Redirected { .. }
             | Error::Login { .. } => Exit::NoConnection,

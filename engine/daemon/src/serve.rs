@@ -81,7 +81,8 @@ fn announce(args: &ServeArgs, ctx: &Control, metrics: Option<&Endpoint>) {
     }
     for group in &ctx.model().portal_groups {
         for portal in &group.portals {
-            tracing::info!(tag = group.tag, transport = ?portal.transport, provider = ?portal.provider, "portal {portal}");
+            let crate::model::Portal { transport, provider, .. } = portal;
+            tracing::info!(tag = group.tag, ?transport, ?provider, "portal {portal}");
         }
     }
     if args.wait_for_rpc {

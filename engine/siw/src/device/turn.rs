@@ -88,7 +88,10 @@ impl Device {
         let mut i = 0;
         for _ in 0..self.core.paused.len() {
             let Some(&key) = self.core.paused.get(i) else { return };
-            let Some(pair) = self.pairs.get_mut(key) else { return };
+            let Some(pair) = self.pairs.get_mut(key) else {
+                self.core.paused.remove(i);
+                continue;
+            };
             let shared = pair.plan().shared.and_then(|s| self.core.receives.get_mut(s));
             match shared {
                 Some(shared) if shared.rung == 0 => {

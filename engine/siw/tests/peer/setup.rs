@@ -1,10 +1,9 @@
 //! MPA: what is accepted, what is answered, what is turned away.
 
-use super::support::{DEPTH, Raw, Rig, SECOND, send_header, siw_request};
-use primitives::Tag;
+use super::support::{DEPTH, Raw, Rig, SECOND, siw_request};
 use rdma::{Event, Parameters, Peer, PrivateData, Provider, QueuePair, ReadDepth, Refused, RejectReason};
 use siw::wire::mpa::UNNEGOTIATED;
-use siw::wire::{Depths, Fault, Frame, Header, Opcode, Place, Role};
+use siw::wire::{Depths, Fault, Frame, Opcode, Role};
 use siw::{Config, Crc};
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -175,7 +174,6 @@ fn what_is_not_mpa_is_dropped_at_the_first_wrong_byte() {
         raw.gone(&mut rig);
     }
     let mut long = [0; 22];
-    siw_request().encode(&mut [0; siw::wire::mpa::MAX_FRAME]);
     long[..16].copy_from_slice(b"MPA ID Req Frame");
     long[16..20].copy_from_slice(&[0x10, 2, 0x02, 0x01]);
     let mut raw = Raw::connect(rig.at);
@@ -309,12 +307,4 @@ fn an_fpdu_of_nothing_means_nothing_later() {
     assert_eq!(rig.bytes(receive), b"login");
     raw.write(&[0; 8]);
     assert_eq!(raw.terminated(&mut rig), Fault::FPDU);
-}
-
-#[test]
-fn names_and_headers_are_what_the_wire_says() {
-    let header =
-        Header { last: true, opcode: Opcode::Send, place: Place::Untagged { ulp: 0, queue: 0, msn: 7, mo: 0 } };
-    assert_eq!(send_header(7, 0, true), header);
-    assert_ne!(Tag::default(), Tag::new(9, 0, 0, 1));
 }

@@ -228,7 +228,7 @@ impl Rig {
         (queue, raw)
     }
 
-    /// An established connection that this side asked for, of a peer that may not be spoken to... by anybody else.
+    /// An established connection that this side asked for.
     pub fn connected(&mut self) -> (SiwQueue, Raw) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut queue = self.prepare(Peer::At(listener.local_addr().unwrap()), None);

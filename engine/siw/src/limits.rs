@@ -59,7 +59,10 @@ pub const DIRECT_MIN: usize = 16 * 1024;
 pub const DIRECT_MEMORY: u8 = 8;
 
 /// Bytes of headers, padding and CRCs waiting to be sent.
-pub const HEADERS: usize = 16 * 1024;
+pub const HEADERS: usize = 32 * 1024;
+
+/// Payload of up to this many bytes is copied behind its header.
+pub const INLINE: usize = 128;
 
 /// Pieces of memory waiting to be sent; the kernel takes 1,024 in a call.
 pub const PIECES: usize = 512;

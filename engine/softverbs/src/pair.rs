@@ -199,9 +199,10 @@ pub unsafe extern "C" fn post_send(qp: *mut ibv_qp, wr: *mut ibv_send_wr, bad: *
     code(lock().and_then(|mut world| {
         let mut at = wr;
         let mut result = Ok(());
-        // SAFETY: the program's chain.
-        while let Some(request) = unsafe { at.as_ref() } {
-            result = world.post_send(qp.addr(), request);
+        while !at.is_null() {
+            // SAFETY: the program's chain, which may be in packed structures.
+            let request = unsafe { at.read_unaligned() };
+            result = world.post_send(qp.addr(), &request);
             if result.is_err() {
                 // SAFETY: the program's, to be written.
                 unsafe { *bad = at };
@@ -219,9 +220,10 @@ pub unsafe extern "C" fn post_recv(qp: *mut ibv_qp, wr: *mut ibv_recv_wr, bad: *
     code(lock().and_then(|mut world| {
         let mut at = wr;
         let mut result = Ok(());
-        // SAFETY: the program's chain.
-        while let Some(request) = unsafe { at.as_ref() } {
-            result = world.post_receive(qp.addr(), request);
+        while !at.is_null() {
+            // SAFETY: the program's chain, which may be in packed structures.
+            let request = unsafe { at.read_unaligned() };
+            result = world.post_receive(qp.addr(), &request);
             if result.is_err() {
                 // SAFETY: the program's, to be written.
                 unsafe { *bad = at };

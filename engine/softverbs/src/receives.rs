@@ -88,9 +88,10 @@ pub unsafe extern "C" fn post_srq_recv(srq: *mut ibv_srq, wr: *mut ibv_recv_wr, 
     code(lock().and_then(|mut world| {
         let mut at = wr;
         let mut result = Ok(());
-        // SAFETY: the program's chain.
-        while let Some(request) = unsafe { at.as_ref() } {
-            result = world.post_shared(srq.addr(), request);
+        while !at.is_null() {
+            // SAFETY: the program's chain, which may be in packed structures.
+            let request = unsafe { at.read_unaligned() };
+            result = world.post_shared(srq.addr(), &request);
             if result.is_err() {
                 // SAFETY: the program's, to be written.
                 unsafe { *bad = at };

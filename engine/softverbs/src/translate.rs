@@ -55,18 +55,17 @@ fn lend(addr: *mut u8, capacity: u32, len: u32) -> Buf {
     buf
 }
 
-/// The elements of a request that have bytes.
+/// The elements of a request that have bytes. Programs keep them in packed structures, too.
 ///
 /// # Safety
 /// As in C: there are `count` at `list`.
-unsafe fn elements<'a>(list: *const ibv_sge, count: c_int) -> impl Iterator<Item = &'a ibv_sge> {
-    let count = usize::try_from(count).unwrap_or(0);
-    let list = if count == 0 { NonNull::dangling().as_ptr() } else { list };
+unsafe fn elements(list: *const ibv_sge, count: c_int) -> impl Iterator<Item = ibv_sge> {
     // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(list, count) }.iter().filter(|sge| sge.length > 0)
+    let at = move |n| unsafe { list.add(n).read_unaligned() };
+    (0..usize::try_from(count).unwrap_or(0)).map(at).filter(|sge| sge.length > 0)
 }
 
-fn check(domain: &Domain, sge: &ibv_sge) -> Result<*mut u8, c_int> {
+fn check(domain: &Domain, sge: ibv_sge) -> Result<*mut u8, c_int> {
     let addr = usize::try_from(sge.addr).map_err(|_| libc::EFAULT)?;
     if !domain.holds(sge.lkey, addr, sge.length as usize) {
         return Err(libc::EFAULT);

@@ -147,6 +147,8 @@ fn set(raw: &mut ibv_send_wr, op: &WireOp<'_>) {
         WireOp::Send => {}
         WireOp::SendInvalidate(key) | WireOp::Invalidate(key) => {
             raw.imm_data_invalidated_rkey_union.invalidated_rkey = key;
+            // Where rdma-core's siw looks for it; nobody else looks there.
+            raw.wr.rdma = rdma_sys::rdma_t { remote_addr: 0, rkey: key };
         }
         WireOp::Write { va, key } | WireOp::Read { va, key } => {
             raw.wr.rdma = rdma_sys::rdma_t { remote_addr: va, rkey: key };

@@ -5,7 +5,7 @@
 //! byte; what does not fit behind it waits with the pair.
 
 use super::socket::{AGAIN, Socket};
-use crate::limits::{HEADERS, MAX_FPDU, OUTBOX, PIECES};
+use crate::limits::{HEADERS, INLINE, MAX_FPDU, OUTBOX, PIECES};
 use crate::wire::crc::Crc32c;
 use crate::wire::{CRC, Header, LENGTH, ddp, mpa, padding};
 use libc::iovec;
@@ -131,7 +131,8 @@ impl Outbox {
         self.own(bytes);
     }
 
-    /// Adds bytes that stay where they are until they are sent.
+    /// Adds bytes that stay where they are until they are sent; few are copied all the same, because a piece of its
+    /// own costs the kernel more than that.
     ///
     /// # Safety
     /// `from` must be valid for reads of `len` bytes until [`Outbox::sent`] has reached what [`Outbox::queued`] is
@@ -144,7 +145,14 @@ impl Outbox {
             // SAFETY: valid for reads (above).
             unsafe { cover(crc, from, len) };
         }
-        self.piece(from, len);
+        if len <= INLINE && self.used + len + FRAMING <= HEADERS {
+            let mut bytes = [0; INLINE];
+            // SAFETY: `len` ≤ `INLINE` bytes are readable (above), and the array is our own.
+            unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), len) };
+            return self.own(&bytes[..len]);
+        }
+        self.queued += len as u64;
+        self.push(from, len);
     }
 
     /// Ends the FPDU whose ULPDU had `ulpdu` bytes.
@@ -234,11 +242,6 @@ impl Outbox {
             Some(last) if last.iov_base.addr() + last.iov_len == from.addr() => last.iov_len += bytes.len(),
             _ => self.push(from, bytes.len()),
         }
-    }
-
-    fn piece(&mut self, from: *const u8, len: usize) {
-        self.queued += len as u64;
-        self.push(from, len);
     }
 
     fn push(&mut self, from: *const u8, len: usize) {

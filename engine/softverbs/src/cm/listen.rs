@@ -9,6 +9,7 @@ use crate::world::{World, lock};
 use rdma::{PrivateData, Provider, Request};
 use rdma_sys::{rdma_cm_event_type as event, rdma_cm_id};
 use std::ffi::{c_int, c_void};
+use std::net::SocketAddr;
 
 /// Listens.
 ///
@@ -40,7 +41,10 @@ impl World {
         let context = unsafe { (*raw(listener)).context };
         let made = self.create_id(std::ptr::with_exposed_provenance_mut(channel), context);
         self.bind_device(made);
-        let (source, destination) = (Some(request.to), Some(request.from));
+        // Who listens at every address was reached at the one that leads back.
+        let reached = if request.to.ip().is_unspecified() { address::route(request.from).ok() } else { None };
+        let local = SocketAddr::new(reached.unwrap_or(request.to.ip()), request.to.port());
+        let (source, destination) = (Some(local), Some(request.from));
         address::show(made, source, destination);
         if let Ok(id) = self.id(made) {
             (id.source, id.destination) = (source, destination);

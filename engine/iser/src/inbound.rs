@@ -60,7 +60,12 @@ impl Inbound {
     }
 
     pub fn pop(&mut self) -> Option<Message> {
-        self.inbox.pop_front()
+        let oldest = self.inbox.pop_front();
+        if self.inbox.is_empty() {
+            // Begins again at its beginning, which is in a cache.
+            self.inbox.clear();
+        }
+        oldest
     }
 
     /// Shows the parts of the oldest message, which was this PDU, until [`Inbound::hide`].

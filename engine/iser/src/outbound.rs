@@ -24,8 +24,10 @@ pub(crate) struct Outbound<Q> {
     held: Option<WorkRequest>,
     /// Something was posted since the last ring.
     pub unrung: bool,
+    /// Places in the send queue, once something was posted.
+    depth: usize,
     /// Requests the queue pair has taken and not completed.
-    under_way: u32,
+    under_way: usize,
     /// Why the queue pair refused something for good.
     broken: Option<Why>,
     reserve: usize,
@@ -36,7 +38,7 @@ impl<Q: QueuePair> Outbound<Q> {
         assert!(supplies.suffice(), "buffers for Sends must hold what they are for");
         // With all of it in reserve nothing else could ever be sent.
         let reserve = limits.reserve.min(supplies.control.len().saturating_sub(1));
-        Self { queue, supplies, held: None, unrung: false, under_way: 0, broken: None, reserve }
+        Self { queue, supplies, held: None, unrung: false, depth: 0, under_way: 0, broken: None, reserve }
     }
 
     /// Everything that was given to it is completed.
@@ -54,9 +56,13 @@ impl<Q: QueuePair> Outbound<Q> {
         self.broken.take()
     }
 
-    /// Places left in the send queue.
+    /// Places left in the send queue. Counted here: asking the queue pair each time would cost as much as posting.
     fn room(&self) -> usize {
-        usize::from(self.queue.room().send).saturating_sub(usize::from(self.held.is_some()))
+        let left = match self.depth {
+            0 => usize::from(self.queue.room().send),
+            depth => depth.saturating_sub(self.under_way),
+        };
+        left.saturating_sub(usize::from(self.held.is_some()))
     }
 
     /// There is a place in the send queue that is not reserved for answers.
@@ -152,6 +158,9 @@ impl<Q: QueuePair> Outbound<Q> {
 
     fn posted(&mut self) {
         self.under_way += 1;
+        if self.depth == 0 {
+            self.depth = usize::from(self.queue.room().send) + self.under_way;
+        }
         self.unrung = true;
     }
 

@@ -5,7 +5,7 @@ use crate::sys::Facts;
 use rdma::attributes::PrivateRoom;
 use rdma::limits::MAX_SGE;
 use rdma::{Attributes, ReadDepth, Transport};
-use rdma_sys::ibv_device_cap_flags as capability;
+use rdma_sys::{ibv_device_cap_flags as capability, ibv_wc_flags as flag};
 
 /// Private data over iWARP: the CM's structures carry 256 bytes, of which the enhanced set-up takes four.
 const IWARP_PRIVATE: u16 = 252;
@@ -19,7 +19,17 @@ pub enum WindowKind {
     Registered,
 }
 
+/// What rxe calls its vendor.
+const RXE: u32 = 0xFF_FFFF;
+
 impl Facts {
+    /// Which flags of a completion say that the peer invalidated a key. rxe gives programs the kernel's number for that
+    /// (IB_WC_WITH_INVALIDATE), which is that of another flag here, one without a meaning for reliable connections.
+    pub fn invalidated_flags(&self) -> u32 {
+        let kernels = if self.vendor == RXE { flag::IBV_WC_IP_CSUM_OK.0 } else { 0 };
+        flag::IBV_WC_WITH_INV.0 | kernels
+    }
+
     fn has(&self, wanted: capability) -> bool {
         self.capabilities & wanted.0 != 0
     }
@@ -79,6 +89,7 @@ mod tests {
             max_qp_rd_atom: 16,
             max_qp_init_rd_atom: 300,
             capabilities: capabilities.0,
+            vendor: 0x15B3,
         }
     }
 
@@ -92,6 +103,12 @@ mod tests {
         assert_eq!((attributes.max_send, attributes.max_sge, attributes.max_inline), (QUEUE_DEPTH, 2, 64));
         assert!(attributes.shared_receive && attributes.send_invalidate && !attributes.read_sink_exposed);
         assert_eq!(attributes.private_data, PrivateRoom::INFINIBAND);
+    }
+
+    #[test]
+    fn rxe_speaks_the_kernels_language() {
+        let facts = facts(Transport::InfiniBand, capability::IBV_DEVICE_MEM_WINDOW);
+        assert_eq!((facts.invalidated_flags(), Facts { vendor: RXE, ..facts }.invalidated_flags()), (8, 8 | 4));
     }
 
     #[test]

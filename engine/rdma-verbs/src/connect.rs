@@ -2,7 +2,7 @@
 
 use crate::ident::{Party, request_id, request_key};
 use crate::inner::Inner;
-use crate::limits::CM_EVENTS;
+use crate::limits::{CM_EVENTS, KERNEL_BACKLOG};
 use crate::map;
 use crate::queue::{Queue, Role, Stage};
 use crate::sys::{CmEvent, CmId, ConnectionParameters, Kind};
@@ -57,7 +57,8 @@ impl Inner {
         }
         let key = self.listeners.next_key().ok_or(limit)?;
         id.set_context(Party::Listener(key).to_bits());
-        id.listen(backlog.max(1)).map_err(in_use)?;
+        // The kernel drops what is beyond its own backlog, so that here is room to say no.
+        id.listen(backlog.saturating_add(KERNEL_BACKLOG)).map_err(in_use)?;
         let port = id.local().map_or(at.port(), |local| local.port());
         let at = SocketAddr::new(at.ip(), port);
         let listener = Listener { _id: id, at, backlog, waiting: 0 };
@@ -218,7 +219,9 @@ impl Inner {
             }
             (Kind::Disconnected | Kind::AddressChanged, Stage::Established | Stage::Accepting) => {
                 let how = if event.kind == Kind::Disconnected && event.status == 0 { Ended::Peer } else { Ended::Lost };
-                // The device may have said more: on iWARP, that the peer sent a Terminate.
+                // The device may have said more: that a request failed, or on iWARP, that the peer sent a Terminate.
+                let completions = queue.completions;
+                self.reap_all(completions);
                 self.notices();
                 self.fail(key, how);
             }

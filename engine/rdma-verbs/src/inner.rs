@@ -17,7 +17,7 @@ use crate::sys::{
     Work,
 };
 use primitives::{Key, Slab};
-use rdma::{Attributes, CompletionBatch, Counters, Event, Transport};
+use rdma::{Attributes, Counters, Event, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
@@ -35,6 +35,7 @@ pub struct Device {
     pub address: IpAddr,
     pub attributes: Attributes,
     pub windows: WindowKind,
+    pub invalidated_flags: u32,
     pub max_completions: u32,
     pub config: Config,
     /// It is gone, or broken: nothing is taken any more.
@@ -85,8 +86,6 @@ pub struct Inner {
     pub watched: Vec<Key>,
     pub chains: Chains,
     pub works: [Work; POLL_BATCH],
-    /// Takes nothing: what is reaped into it is staged.
-    pub nowhere: CompletionBatch,
     pub told: Vec<DeviceEvent>,
     pub counters: Counters,
     pub pace: Pace,
@@ -117,6 +116,7 @@ impl Device {
             address,
             attributes,
             windows: facts.windows(),
+            invalidated_flags: facts.invalidated_flags(),
             max_completions: u32::try_from(facts.max_cqe).unwrap_or(0),
             config,
             removed: false,
@@ -167,7 +167,6 @@ impl Inner {
             watched: Vec::new(),
             chains: Chains { sends: SendChain::new(), receives: ReceiveChain::new() },
             works: [Work::default(); POLL_BATCH],
-            nowhere: CompletionBatch::new(0),
             told: Vec::new(),
             counters: Counters::default(),
             pace: Pace::default(),

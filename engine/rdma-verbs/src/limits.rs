@@ -9,6 +9,9 @@ pub const COMPLETION_QUEUES: usize = 64;
 /// Addresses one core listens on at one device.
 pub const LISTENERS: usize = 64;
 
+/// Connection requests beyond a listener's backlog that the kernel holds until they are rejected.
+pub const KERNEL_BACKLOG: u16 = 64;
+
 /// Connection requests that wait for an answer, of all listeners together.
 pub const REQUESTS: usize = 1_024;
 
@@ -57,8 +60,8 @@ pub const FLUSH_NANOS: u64 = 2_000_000_000;
 pub const SILENCE_NANOS: u64 = 1_000_000_000;
 
 /// How long a queue pair of a shared receive queue is kept for the last receive it had begun to fill, in nanoseconds,
-/// if the device does not tell that there is none.
-pub const LAST_RECEIVE_NANOS: u64 = 100_000_000;
+/// if the device does not tell that there is none (rxe never does).
+pub const LAST_RECEIVE_NANOS: u64 = 1_000_000;
 
 /// How long the end of a connection that was still being accepted may take to reach the peer, in nanoseconds.
 pub const FAREWELL_NANOS: u64 = 5_000_000_000;

@@ -232,6 +232,11 @@ fn ring_sends(queue: &mut Queue, key: Key, known: &Known<'_>, chains: &mut Chain
         // queue pair is destroyed; regions in use are not removed.
         match unsafe { chains.sends.post(queue.pair) } {
             Ok(()) => {
+                for number in first..next {
+                    if let Some(Task::Bind(window)) = queue.sends.get(number).map(|send| send.task) {
+                        queue.windows.posted(window);
+                    }
+                }
                 queue.sends.rung_to(next);
                 queue.sends_in_device += count as u32;
             }
@@ -288,10 +293,10 @@ fn wire<'a>(queue: &'a Queue, send: &Send, ident: Ident, known: &Known<'a>) -> W
 }
 
 fn bind<'a>(queue: &'a Queue, window: u16, known: &Known<'a>) -> Option<WireOp<'a>> {
-    let Binding { window, addr, len, access } = queue.windows.binding(window)?;
+    let Binding { window, key, addr, len, access } = queue.windows.binding(window)?;
     let domain = queue.domain.as_ref().unwrap_or(known.domain);
     let region = domain.region(known.regions.number(addr as usize, len as usize)?);
-    Some(WireOp::Bind { window, region, addr, len, access })
+    Some(WireOp::Bind { window, key, region, addr, len, access })
 }
 
 const EMPTY_WRITE: WireOp<'static> = WireOp::Write { va: 0, key: 0 };

@@ -358,8 +358,16 @@ impl Inner {
             Peer::Of(request) => {
                 let key = request_key(request);
                 let waiting = self.requests.get_mut(key).ok_or(Refused::Gone)?;
-                let pair = waiting.id.create_pair(&setup).map_err(Refused::System)?;
+                let pair = waiting.id.create_pair(&setup);
+                if pair == Err(libc::ENOMEM) {
+                    return Err(Refused::System(libc::ENOMEM));
+                }
                 let waiting = self.answer(key).ok_or(Refused::Gone)?;
+                // Of a peer that gave up, this is all that is told: the kernel keeps its events back until then.
+                let pair = pair.map_err(|errno| {
+                    tracing::debug!("verbs: a request cannot be answered any more: errno {errno}");
+                    Refused::Gone
+                })?;
                 Ok((waiting.id, pair, Role::Acceptor, waiting.request.depth))
             }
         }
@@ -372,9 +380,7 @@ impl Inner {
         for key in keys {
             let armed = self.completions.get(key).is_none_or(|queue| queue.device.arm().is_ok());
             // What came before it was armed tells nobody.
-            let mut nowhere = std::mem::replace(&mut self.nowhere, rdma::CompletionBatch::new(0));
-            self.reap(key, &mut nowhere, crate::limits::POLL_BATCH);
-            self.nowhere = nowhere;
+            self.reap_all(key);
             quiet &= armed && self.completions.get(key).is_none_or(|queue| queue.staged.is_empty());
         }
         quiet

@@ -91,10 +91,11 @@ pub struct Ending {
 /// One queue pair. What is made of others comes before them.
 #[derive(Debug)]
 pub struct Queue {
+    /// Before the queue pair: rxe waits for windows that are bound to one it is to destroy.
+    pub windows: Windows,
     /// Owns the queue pair as well; `None` when both are gone.
     pub id: Option<CmId>,
     pub pair: Pair,
-    pub windows: Windows,
     /// Of a queue pair whose windows are registrations.
     pub domain: Option<Registered>,
     pub name: Tag,

@@ -59,6 +59,11 @@ impl Inner {
         got
     }
 
+    /// Takes all completions that the device has, and stages them.
+    pub fn reap_all(&mut self, key: Key) {
+        self.reap(key, &mut CompletionBatch::new(0), usize::MAX);
+    }
+
     /// Takes up to `want` completions from the device. What finds no room in `batch` is staged.
     pub fn reap(&mut self, key: Key, batch: &mut CompletionBatch, want: usize) {
         let mut left = want;
@@ -66,7 +71,7 @@ impl Inner {
             let mut works = std::mem::replace(&mut self.works, [Work::default(); POLL_BATCH]);
             let Some(queue) = self.completions.get(key) else { return };
             let want = left.min(POLL_BATCH);
-            let got = queue.device.poll(want, &mut works);
+            let got = queue.device.poll(want, self.device.invalidated_flags, &mut works);
             self.works = works;
             let got = match got {
                 Ok(got) => got,
@@ -191,7 +196,7 @@ impl Inner {
                     self.watch(key);
                 }
             }
-            (status, _) => self.fail(key, map::failure(self.device.attributes.transport, status)),
+            (status, _) => { eprintln!("DEBUG {status:?}"); self.fail(key, map::failure(self.device.attributes.transport, status)) }
         }
     }
 }

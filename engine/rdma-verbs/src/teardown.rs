@@ -30,8 +30,9 @@ impl Inner {
             // Nothing was sent or received: the queue pair can go at once, and the peer is told by that.
             Stage::Prepared | Stage::Resolving | Stage::Connecting => self.destroy(key),
             Stage::Accepting | Stage::Established => {
-                let told = queue.id.as_mut().is_none_or(|id| id.disconnect().is_ok());
-                queue.ending.farewell = stage == Stage::Accepting && !told;
+                // Before the connection stands, InfiniBand's CM tells nobody, and does not say so.
+                queue.ending.farewell = stage == Stage::Accepting;
+                let _ = queue.id.as_mut().map(CmId::disconnect);
                 let _ = queue.pair.to_error();
             }
             Stage::Error => {}
@@ -72,11 +73,10 @@ impl Inner {
         let (completions, number) = (queue.completions, queue.pair.number());
         if !queue.is_idle() || queue.shared.is_some() {
             // What completed must be read first: with the queue pair, the device may forget that, too.
-            let mut nowhere = std::mem::replace(&mut self.nowhere, rdma::CompletionBatch::new(0));
-            self.reap(completions, &mut nowhere, usize::MAX);
-            self.nowhere = nowhere;
+            self.reap_all(completions);
         }
         if let Some(queue) = self.queues.get_mut(key) {
+            queue.windows.unbind();
             queue.id = None;
             (queue.sends_in_device, queue.receives_in_device) = (0, 0);
         }

@@ -37,6 +37,7 @@ pub struct Windows {
 #[derive(Debug)]
 pub struct Binding<'a> {
     pub window: &'a Window,
+    pub key: u32,
     pub addr: u64,
     pub len: u32,
     pub access: Access,
@@ -80,7 +81,7 @@ impl Windows {
     pub fn open(&mut self, sge: Sge, access: Access, domain: &Domain) -> Result<(u16, Remote), (Sge, Why)> {
         let Some(at) = self.free.pop() else { return Err((sge, Why::Windows)) };
         let slot = &mut self.slots[at as usize];
-        let stag = match &mut slot.window {
+        let stag = match &slot.window {
             Some(window) => window.next_key(),
             None => {
                 let memory = Memory { addr: sge.addr(), len: sge.len as usize };
@@ -105,7 +106,16 @@ impl Windows {
         let slot = self.slots.get(usize::from(at))?;
         let (window, memory) = (slot.window.as_ref()?, slot.memory.as_ref()?);
         let (addr, len) = (memory.addr() as u64, memory.len);
-        Some(Binding { window, addr, len, access: slot.access })
+        Some(Binding { window, key: slot.stag.0, addr, len, access: slot.access })
+    }
+
+    /// The binding of this one is the device's now.
+    pub fn posted(&mut self, at: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(at))
+            && let Some(window) = &mut slot.window
+        {
+            window.set_key(slot.stag.0);
+        }
     }
 
     fn find(&mut self, stag: Stag) -> Option<(u32, &mut Slot)> {
@@ -139,6 +149,13 @@ impl Windows {
         let _ = self.free.push(at);
         regions.release_all(memory.iter());
         memory
+    }
+
+    /// Lets the device forget all of them. Their memory stays until it is reclaimed.
+    pub fn unbind(&mut self) {
+        for slot in &mut self.slots {
+            (slot.window, slot.registration) = (None, None);
+        }
     }
 
     /// Gives up the memory of all that are open, for good.

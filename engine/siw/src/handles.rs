@@ -1,7 +1,7 @@
 //! The device, its queue pairs and its queues, as their owner holds them.
 
 use crate::config::Config;
-use crate::device::{Device, Parcel};
+use crate::device::{Completions, Device, Parcel};
 use crate::limits::{QUEUE_DEPTH, WINDOWS};
 use crate::pair::{End, MAX_SGE, Plan, Target, check_receive, max_depth};
 use crate::shared::Shared;
@@ -275,7 +275,7 @@ impl CompletionQueue for SiwCompletions {
         let mut device = self.device.borrow();
         let mut n = 0;
         while batch.room() > 0
-            && let Some(reported) = device.core.completions.get_mut(self.key).and_then(|c| c.ring.pop_front())
+            && let Some(reported) = device.core.completions.get_mut(self.key).and_then(Completions::pop)
         {
             device.polled(&reported);
             // There is room, which was asked first.

@@ -3,6 +3,7 @@
 mod requests;
 
 use std::io;
+use std::iter::Peekable;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
@@ -234,9 +235,11 @@ impl Worker {
             let full = batch.room() == 0;
             station.ready |= full;
             busy |= !batch.is_empty();
-            for completion in batch.drain() {
-                self.completed(at, completion, now, pools);
+            let mut completions = batch.drain().peekable();
+            while let Some(first) = completions.next() {
+                self.completed(at, first, &mut completions, now, pools);
             }
+            drop(completions);
             if !full {
                 break;
             }
@@ -249,19 +252,28 @@ impl Worker {
         busy
     }
 
-    /// Gives a completion to its connection.
-    fn completed(&mut self, at: Key, completion: Completion, now: Nanos, pools: &mut Pools) {
-        let (name, mut completion) = (completion.queue, Some(completion));
+    /// Gives a completion to its connection, and with it those behind it that are of the same one.
+    fn completed(
+        &mut self,
+        at: Key,
+        first: Completion,
+        rest: &mut Peekable<impl Iterator<Item = Completion>>,
+        now: Nanos,
+        pools: &mut Pools,
+    ) {
+        let (name, mut first) = (first.queue, Some(first));
         if self.is_named(name) {
             self.step(u32::from(name.index()), now, pools, |conn, _| {
-                if let (Wire::Iser(iser), Some(completion)) = (&mut conn.dm, completion.take()) {
+                let Wire::Iser(iser) = &mut conn.dm else { return };
+                first.take().into_iter().for_each(|completion| iser.complete(completion));
+                while let Some(completion) = rest.next_if(|next| next.queue == name) {
                     iser.complete(completion);
                 }
             });
             self.touch(u32::from(name.index()));
         }
         // Of a connection that is gone, or may not be touched any more: only the receive is of use.
-        let Some(mut lost) = completion else { return };
+        let Some(mut lost) = first else { return };
         let Some(station) = self.fabric.stations.get_mut(at) else { return };
         if lost.opcode == rdma::Opcode::Receive && station.device.shares_receives() {
             lost.sgl.take_buf().into_iter().for_each(|buf| station.device.recycle(buf));

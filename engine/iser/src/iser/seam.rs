@@ -33,6 +33,10 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
         }
         self.close_when_sent();
         if let Some(Done { tag, buf, status, .. }) = self.done.pop_front() {
+            if self.done.is_empty() {
+                // Begins again at its beginning, which is in a cache.
+                self.done.clear();
+            }
             return Some(Upcall::DataDone { tag, buf, status });
         }
         if self.phase == Phase::Open

@@ -31,7 +31,7 @@ pub enum WireOp<'a> {
     Write { va: u64, key: u32 },
     Read { va: u64, key: u32 },
     Invalidate(u32),
-    Bind { window: &'a Window, region: &'a Region, addr: u64, len: u32, access: Access },
+    Bind { window: &'a Window, key: u32, region: &'a Region, addr: u64, len: u32, access: Access },
 }
 
 /// A send request.
@@ -153,10 +153,10 @@ fn set(raw: &mut ibv_send_wr, op: &WireOp<'_>) {
         WireOp::Write { va, key } | WireOp::Read { va, key } => {
             raw.wr.rdma = rdma_sys::rdma_t { remote_addr: va, rkey: key };
         }
-        WireOp::Bind { window, region, addr, len, access } => {
+        WireOp::Bind { window, key, region, addr, len, access } => {
             raw.bind_mw_tso_union.bind_mw = rdma_sys::bind_mw_t {
                 mw: window.as_ptr(),
-                rkey: window.key(),
+                rkey: key,
                 bind_info: rdma_sys::ibv_mw_bind_info {
                     mr: region.as_ptr(),
                     addr,

@@ -85,18 +85,19 @@ impl Completions {
         self.raw.as_ptr()
     }
 
-    /// Takes up to `want` completions into `out`; how many there were.
+    /// Takes up to `want` completions into `out`; how many there were. `invalidated` are the flags that say that a key was
+    /// invalidated.
     ///
     /// # Errors
     /// The queue is broken.
-    pub fn poll(&self, want: usize, out: &mut [Work; POLL_BATCH]) -> Result<usize, i32> {
+    pub fn poll(&self, want: usize, invalidated: u32, out: &mut [Work; POLL_BATCH]) -> Result<usize, i32> {
         let mut raw = [const { MaybeUninit::<rdma_sys::ibv_wc>::zeroed() }; POLL_BATCH];
         let want = want.min(POLL_BATCH);
         // SAFETY: there is room for `want` completions.
         let got = unsafe { rdma_sys::ibv_poll_cq(self.as_ptr(), want as i32, raw.as_mut_ptr().cast()) };
         let got = usize::try_from(got).map_err(|_| libc::EIO)?.min(want);
         for (work, raw) in out.iter_mut().zip(&raw[..got]) {
-            *work = copy(raw);
+            *work = copy(raw, invalidated);
         }
         Ok(got)
     }
@@ -109,7 +110,7 @@ impl Completions {
 }
 
 /// Copies the fields that mean something; providers leave the others as they are.
-fn copy(raw: &MaybeUninit<rdma_sys::ibv_wc>) -> Work {
+fn copy(raw: &MaybeUninit<rdma_sys::ibv_wc>, invalidated: u32) -> Work {
     let wc = raw.as_ptr();
     // SAFETY: of every polled completion these three are written.
     let (id, status, pair) = unsafe { ((*wc).wr_id, (*wc).status, (*wc).qp_num) };
@@ -119,7 +120,7 @@ fn copy(raw: &MaybeUninit<rdma_sys::ibv_wc>) -> Work {
         // receives and Reads only, but any bits are a number.
         unsafe {
             work.byte_len = (&raw const (*wc).byte_len).read();
-            if (*wc).wc_flags & rdma_sys::ibv_wc_flags::IBV_WC_WITH_INV.0 != 0 {
+            if (*wc).wc_flags & invalidated != 0 {
                 work.invalidated = Some((*wc).imm_data_invalidated_rkey_union.invalidated_rkey);
             }
         }

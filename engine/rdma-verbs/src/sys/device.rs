@@ -35,6 +35,7 @@ pub struct Facts {
     /// RDMA Reads issued at once on a queue pair.
     pub max_qp_init_rd_atom: i32,
     pub capabilities: u32,
+    pub vendor: u32,
 }
 
 impl Context {
@@ -92,6 +93,7 @@ impl Context {
             max_qp_rd_atom: raw.max_qp_rd_atom,
             max_qp_init_rd_atom: raw.max_qp_init_rd_atom,
             capabilities: raw.device_cap_flags,
+            vendor: raw.vendor_id,
         })
     }
 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 /// A queue pair; its [`CmId`](super::CmId) owns it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pair {
     raw: NonNull<rdma_sys::ibv_qp>,
     number: u32,

@@ -131,19 +131,22 @@ impl Window {
         Self::from_raw(unsafe { rdma_sys::ibv_alloc_mw(domain.as_ptr(), kind) }.unwrap_or(ptr::null_mut()))
     }
 
-    /// The key of its last binding.
-    pub fn key(&self) -> u32 {
-        // SAFETY: lives as long as `self`; only `next_key` changes it.
+    /// The key of its last binding, by which the device knows it.
+    fn key(&self) -> u32 {
+        // SAFETY: lives as long as `self`; only `set_key` changes it.
         unsafe { self.raw.as_ref().rkey }
     }
 
-    /// The key of its next binding, which becomes its key: the low eight bits are the owner's to choose.
-    pub fn next_key(&mut self) -> u32 {
+    /// The key of its next binding: the low eight bits are the owner's to choose.
+    pub fn next_key(&self) -> u32 {
         let key = self.key();
-        let next = key & !0xFF | key.wrapping_add(1) & 0xFF;
-        // SAFETY: as above; the library reads the field when the binding is posted.
-        unsafe { self.raw.as_mut().rkey = next };
-        next
+        key & !0xFF | key.wrapping_add(1) & 0xFF
+    }
+
+    /// A binding with this key has been posted.
+    pub fn set_key(&mut self, key: u32) {
+        // SAFETY: as above; the library reads the field when a binding is posted.
+        unsafe { self.raw.as_mut().rkey = key };
     }
 }
 

@@ -32,6 +32,16 @@ impl Completions {
         assert!(self.ring.len() < self.depth as usize, "a completion queue overran: its promises were not kept");
         self.ring.push_back(reported);
     }
+
+    /// The oldest, if there is one. A ring that is empty begins again where it began: its room for the worst case does
+    /// not fit a cache, what is used of it does.
+    pub fn pop(&mut self) -> Option<Reported> {
+        let oldest = self.ring.pop_front();
+        if self.ring.is_empty() {
+            self.ring.clear();
+        }
+        oldest
+    }
 }
 
 /// Receives that several queue pairs draw from.
@@ -70,11 +80,12 @@ impl SharedReceives {
         self.depth - self.taken - self.ring.len() as u16
     }
 
-    /// The next receive, for a message that has begun.
+    /// The receive rung last, for a message that has begun: the one whose memory is most probably in a cache.
     pub fn take(&mut self) -> Option<ReceiveRequest> {
         self.rung = self.rung.checked_sub(1)?;
         self.taken += 1;
-        self.ring.pop_front()
+        // What is posted and not rung is behind those that are.
+        self.ring.swap_remove_back(self.rung)
     }
 }
 

@@ -152,7 +152,12 @@ impl SendQueue {
         self.done -= 1;
         self.begun -= 1;
         self.rung -= 1;
-        self.entries.pop_front()
+        let oldest = self.entries.pop_front();
+        if self.entries.is_empty() {
+            // Begins again at its beginning, which is in a cache.
+            self.entries.clear();
+        }
+        oldest
     }
 
     /// Takes the oldest request out, whatever became of it, and how it ended: nothing succeeds after a failure.

@@ -46,9 +46,9 @@ pub trait Fabric: Provider<Queue: 'static> {
         Err(Refused::Unsupported)
     }
 
-    /// Whether something may have happened only if one of [`Fabric::wake_fds`] is readable: the device need not be
-    /// polled otherwise.
-    fn is_event_driven(&self) -> bool;
+    /// It has nothing to do while it has no connection, none in the making, and no timer: it listens to nobody by
+    /// itself.
+    fn rests(&self) -> bool;
 
     /// Descriptors that become readable when there is something to do.
     fn wake_fds(&self, out: &mut Vec<RawFd>);
@@ -74,8 +74,10 @@ pub trait Device {
     fn attributes(&self) -> Attributes;
     /// Regions of the arena came and went.
     fn memory_changed(&mut self, changes: &RegionChanges);
-    /// Lets the provider work, and moves completions into `batch`.
-    fn poll(&mut self, now: u64, batch: &mut CompletionBatch);
+    /// See [`Provider::progress`].
+    fn progress(&mut self, now: u64);
+    /// Moves completions into `batch`.
+    fn poll(&mut self, batch: &mut CompletionBatch);
     /// The next connection event.
     fn event(&mut self) -> Option<Event>;
     /// Begins to answer a request with a queue pair that is not started yet, with a receive queue of its own unless
@@ -111,8 +113,8 @@ pub trait Device {
     /// # Errors
     /// [`Refused`].
     fn attach(&mut self, parcel: Parcel) -> Result<(), Refused>;
-    /// See [`Fabric::is_event_driven`].
-    fn is_event_driven(&self) -> bool;
+    /// See [`Fabric::rests`].
+    fn rests(&self) -> bool;
     /// See [`Fabric::wake_fds`].
     fn wake_fds(&self, out: &mut Vec<RawFd>);
     /// See [`Fabric::arm`].

@@ -49,6 +49,11 @@ impl Epoll {
         Ok(())
     }
 
+    /// Descriptors in the set.
+    pub fn len(&self) -> usize {
+        self.members
+    }
+
     /// Changes whether `fd` is watched for room to write.
     ///
     /// # Errors

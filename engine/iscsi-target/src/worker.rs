@@ -37,14 +37,15 @@ pub use portals::PortalId;
 /// Rounds of device completions taken in one turn: a device that finishes at once may finish what follows, too.
 const DEVICE_ROUNDS: usize = 2;
 
+/// Turns between two looks for new connections, while others keep the core busy.
+const LOOK_EVERY: u32 = 16;
+
 /// Tokens in the epoll set: the upper half says of what, the lower which. Connections have none of these bits.
 mod token {
     /// A portal's listening socket.
     pub const PORTAL: u64 = 1 << 32;
     /// A connection that has not said yet what it speaks.
     pub const STRANGER: u64 = 1 << 33;
-    /// A descriptor of an RDMA device.
-    pub const DEVICE: u64 = 1 << 34;
 }
 
 /// A connection and its place on the core.
@@ -79,6 +80,8 @@ pub struct Worker {
     done: Option<Box<DoneBatch>>,
     wake_fds: Vec<RawFd>,
     next_tick: Nanos,
+    /// Turns since the kernel was asked which sockets are ready.
+    unasked: u32,
     draining: bool,
 }
 
@@ -127,6 +130,7 @@ impl Worker {
             done: Some(Box::default()),
             wake_fds: Vec::new(),
             next_tick: Nanos::ZERO,
+            unasked: 0,
             draining: false,
         })
     }
@@ -161,14 +165,21 @@ impl Worker {
         }
     }
 
+    /// Asks the kernel which sockets are ready: every turn, unless they are only portals and the core has connections
+    /// over RDMA to look after.
     fn poll_sockets(&mut self) -> bool {
-        let Self { epoll, conns, active, portals, strangers, fabric, .. } = self;
+        let only_portals = self.epoll.len() == self.portals.len();
+        self.unasked = if only_portals && self.fabric.has_connections() { self.unasked + 1 } else { LOOK_EVERY };
+        if self.unasked < LOOK_EVERY {
+            return false;
+        }
+        self.unasked = 0;
+        let Self { epoll, conns, active, portals, strangers, .. } = self;
         let ready = epoll.poll(|ready| {
             let index = ready.token as u32;
             match ready.token & !u64::from(u32::MAX) {
                 token::PORTAL => return portals.mark_ready(index),
                 token::STRANGER => return strangers.mark_ready(index),
-                token::DEVICE => return fabric.mark_ready(index),
                 _ => {}
             }
             let Some((_, entry)) = conns.at(index) else { return };

@@ -7,8 +7,9 @@ use rdma::limits::MAX_SGE;
 use rdma::{Attributes, ReadDepth, Transport};
 use rdma_sys::{ibv_device_cap_flags as capability, ibv_wc_flags as flag};
 
-/// Private data over iWARP: the CM's structures carry 256 bytes, of which the enhanced set-up takes four.
-const IWARP_PRIVATE: u16 = 252;
+/// Private data over iWARP. The connection manager's structures have 256 bytes, of which the enhanced set-up takes four;
+/// siw delivers 248 of the rest, and not all.
+const IWARP_PRIVATE: u16 = 248;
 
 /// How windows are made on a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,9 @@ pub enum WindowKind {
 
 /// What rxe calls its vendor.
 const RXE: u32 = 0xFF_FFFF;
+
+/// What siw calls its vendor.
+const SIW: u32 = 0x62_6D74;
 
 impl Facts {
     /// Which flags of a completion say that the peer invalidated a key. rxe gives programs the kernel's number for that
@@ -51,8 +55,10 @@ impl Facts {
         let iwarp = self.transport == Transport::Iwarp;
         let bounded = |n: i32, limit: u16| u16::try_from(n.max(0)).unwrap_or(limit).min(limit);
         let room = PrivateRoom { connect: IWARP_PRIVATE, accept: IWARP_PRIVATE, reject: IWARP_PRIVATE };
-        // A registration that InfiniBand's users make cannot be invalidated from afar; iWARP's can.
+        // A registration that InfiniBand's users make cannot be invalidated from afar; iWARP's can, but siw does not tell
+        // programs that it was.
         let windows = self.windows() == WindowKind::Bound;
+        let invalidates = windows || (iwarp && self.vendor != SIW);
         Attributes {
             transport: self.transport,
             max_depth: ReadDepth {
@@ -65,7 +71,7 @@ impl Facts {
             max_inline,
             shared_receive: self.max_srq > 0 && self.max_srq_wr > 0,
             read_sink_exposed: iwarp,
-            send_invalidate: self.has(capability::IBV_DEVICE_MEM_MGT_EXTENSIONS) && (windows || iwarp),
+            send_invalidate: self.has(capability::IBV_DEVICE_MEM_MGT_EXTENSIONS) && invalidates,
             max_windows: if windows { bounded(self.max_mw, WINDOWS) } else { WINDOWS },
             private_data: if iwarp { room } else { PrivateRoom::INFINIBAND },
         }
@@ -118,7 +124,8 @@ mod tests {
         let attributes = facts.attributes(0);
         assert_eq!(facts.windows(), WindowKind::Registered);
         assert!(attributes.read_sink_exposed && attributes.send_invalidate && !attributes.shared_receive);
-        assert_eq!((attributes.max_windows, attributes.private_data.connect), (WINDOWS, 252));
+        assert!(!Facts { vendor: SIW, ..facts.clone() }.attributes(0).send_invalidate);
+        assert_eq!((attributes.max_windows, attributes.private_data.connect), (WINDOWS, 248));
     }
 
     #[test]

@@ -30,6 +30,14 @@
 //! made by [`bind`](rdma::QueuePair::bind) and undone when it closes: two system calls for every task. Only initiators
 //! have windows.
 //!
+//! # What software devices do not do
+//!
+//! The kernel's rxe binds windows, but lets a peer reach all of the region behind one. Its siw lets a peer read what it
+//! may only write, tells programs neither of a Terminate message nor of keys that were invalidated (so Send with
+//! Invalidate is not offered there), and raises a requester's read depth above what the acceptor asked for. Over iWARP a
+//! rejection for want of backlog looks like one by the owner. [`Counters::rnr_waits`](rdma::Counters::rnr_waits) stays
+//! zero: devices count that for all their users together.
+//!
 //! # Draining
 //!
 //! A queue pair that fails is moved to the error state, and its requests come back as the device flushes them. A device

@@ -196,7 +196,7 @@ impl Inner {
                     self.watch(key);
                 }
             }
-            (status, _) => { eprintln!("DEBUG {status:?}"); self.fail(key, map::failure(self.device.attributes.transport, status)) }
+            (status, _) => self.fail(key, map::failure(self.device.attributes.transport, status)),
         }
     }
 }

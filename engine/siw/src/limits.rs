@@ -79,6 +79,12 @@ pub const RECEIVE_CALLS: usize = 4;
 /// Turns between two looks for sockets that have become ready, while some known to be busy are read from anyway.
 pub const LOOK_EVERY: u32 = 8;
 
+/// As long as they are no more than this many, connections are read from for [`MISSES`] turns that bring nothing.
+pub const FEW: usize = 2;
+
+/// See [`FEW`].
+pub const MISSES: u32 = 64;
+
 /// Bytes kept for a peer after its connection was ended on this side, and then to the end of an FPDU.
 pub const TAIL: u64 = 256 * 1024;
 

@@ -98,8 +98,11 @@ impl<P: Fabric> Device for Over<P> {
         }
     }
 
-    fn poll(&mut self, now: u64, batch: &mut CompletionBatch) {
+    fn progress(&mut self, now: u64) {
         self.provider.progress(now);
+    }
+
+    fn poll(&mut self, batch: &mut CompletionBatch) {
         self.completions.poll(batch);
     }
 
@@ -173,8 +176,8 @@ impl<P: Fabric> Device for Over<P> {
         self.provider.attach(parcel)
     }
 
-    fn is_event_driven(&self) -> bool {
-        self.provider.is_event_driven()
+    fn rests(&self) -> bool {
+        self.provider.rests()
     }
 
     fn wake_fds(&self, out: &mut Vec<RawFd>) {

@@ -22,7 +22,7 @@ impl Fabric for Siw {
         Self::attach(self, *parcel)
     }
 
-    fn is_event_driven(&self) -> bool {
+    fn rests(&self) -> bool {
         true
     }
 

@@ -17,7 +17,7 @@ impl Fabric for Verbs {
         Self::attach(self, *parcel)
     }
 
-    fn is_event_driven(&self) -> bool {
+    fn rests(&self) -> bool {
         false
     }
 

@@ -11,8 +11,8 @@ use primitives::{Key, Slab, Tag};
 use rdma::{Completion, CompletionBatch, Counters, Event, Refused};
 use reactors::{Nanos, Pools, RegionCache, RegionChanges};
 
+use super::Worker;
 use super::portals::PortalId;
-use super::{Worker, token};
 use crate::device::{Device, Stock};
 use crate::limits::{BACKLOG, DEVICES_PER_CORE};
 use crate::wire::{Iser, Wire};
@@ -21,11 +21,11 @@ use requests::Expected;
 /// The name of the device in software.
 pub const SOFT_IWARP: &str = "siw";
 
-/// Completions taken at once.
-const BATCH: usize = 256;
+/// Completions taken at once: few enough for them to stay in a cache.
+const BATCH: usize = 32;
 
 /// Times a device is asked for more in one turn when it filled the batch.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 32;
 
 /// An iSER connection's device, and its message buffers.
 pub(super) struct Link {
@@ -67,15 +67,14 @@ impl Fabric {
         }
     }
 
-    pub(super) fn mark_ready(&mut self, device: u32) {
-        if let Some((_, station)) = self.stations.at(device) {
-            station.ready = true;
-        }
-    }
-
     /// Devices look at their timers.
     pub(super) fn tick(&mut self) {
         self.stations.iter_mut().for_each(|(_, station)| station.ready = true);
+    }
+
+    /// Connections are made over RDMA.
+    pub(super) fn has_connections(&self) -> bool {
+        self.stations.iter().any(|(_, station)| station.conns > 0)
     }
 
     /// No device is in service.
@@ -89,9 +88,7 @@ impl Fabric {
     }
 
     pub(super) fn wake_fds(&self, out: &mut Vec<RawFd>) {
-        // Those of the others are in the worker's epoll set.
-        let polled = self.stations.iter().filter(|(_, station)| !station.device.is_event_driven());
-        polled.for_each(|(_, station)| station.device.wake_fds(out));
+        self.stations.iter().for_each(|(_, station)| station.device.wake_fds(out));
     }
 
     /// Every device will wake a sleeping core.
@@ -159,20 +156,9 @@ impl Worker {
             return Ok(());
         }
         let full = || io::Error::other(format!("limits::DEVICES_PER_CORE ({DEVICES_PER_CORE}) reached"));
-        let key = self.fabric.stations.next_key().ok_or_else(full)?;
+        self.fabric.stations.next_key().ok_or_else(full)?;
         self.tell_devices();
-        let mut device = make(&self.fabric.regions.all(), pools)?;
-        if device.is_event_driven() {
-            let mut fds = Vec::new();
-            device.wake_fds(&mut fds);
-            for fd in fds {
-                let token = token::DEVICE | u64::from(key.index);
-                if let Err(error) = self.epoll.add(fd, token, false) {
-                    device.close(pools);
-                    return Err(error);
-                }
-            }
-        }
+        let device = make(&self.fabric.regions.all(), pools)?;
         let station = Station { device, ready: true, conns: 0, listening: Vec::new(), retired: false };
         self.fabric.stations.insert(station).map(drop).map_err(|_| full())
     }
@@ -193,11 +179,6 @@ impl Worker {
                 continue;
             };
             let Some(Station { mut device, .. }) = self.fabric.stations.remove(key) else { continue };
-            if device.is_event_driven() {
-                let mut fds = Vec::new();
-                device.wake_fds(&mut fds);
-                fds.into_iter().for_each(|fd| self.epoll.remove(fd));
-            }
             device.close(pools);
             self.fabric.past += device.counters();
         }
@@ -216,10 +197,11 @@ impl Worker {
             return false;
         }
         self.tell_devices();
-        let mut busy = false;
+        let (mut busy, expecting) = (false, !self.fabric.expected.is_empty());
         for index in 0..DEVICES_PER_CORE as u32 {
             let Some((key, station)) = self.fabric.stations.at(index) else { continue };
-            if core::mem::take(&mut station.ready) || !station.device.is_event_driven() {
+            let works = station.conns > 0 || expecting || !station.device.rests();
+            if core::mem::take(&mut station.ready) || works {
                 busy |= self.turn_device(key, now, pools);
             }
         }
@@ -229,9 +211,12 @@ impl Worker {
     fn turn_device(&mut self, at: Key, now: Nanos, pools: &mut Pools) -> bool {
         let Some(mut batch) = self.fabric.batch.take() else { return false };
         let mut busy = false;
+        if let Some(station) = self.fabric.stations.get_mut(at) {
+            station.device.progress(now.get());
+        }
         for _ in 0..ROUNDS {
             let Some(station) = self.fabric.stations.get_mut(at) else { break };
-            station.device.poll(now.get(), &mut batch);
+            station.device.poll(&mut batch);
             let full = batch.room() == 0;
             station.ready |= full;
             busy |= !batch.is_empty();

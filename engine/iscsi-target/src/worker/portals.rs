@@ -42,6 +42,10 @@ impl Portals {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn any_ready(&self) -> bool {
         self.ready
     }

@@ -143,6 +143,8 @@ const fn code(op: &WireOp<'_>) -> opcode::Type {
 }
 
 fn set(raw: &mut ibv_send_wr, op: &WireOp<'_>) {
+    // Some providers look at it whatever the opcode is.
+    raw.imm_data_invalidated_rkey_union.invalidated_rkey = 0;
     match *op {
         WireOp::Send => {}
         WireOp::SendInvalidate(key) | WireOp::Invalidate(key) => {

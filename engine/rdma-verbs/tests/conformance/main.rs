@@ -4,6 +4,7 @@
 //! Without it, the tests run under `libsoftverbs.so`, which the build of this test leaves beside it (`SOFTVERBS` names
 //! another). There is one device for all of them, so they run one after the other.
 
+mod beyond;
 mod harness;
 mod preload;
 #[macro_use]

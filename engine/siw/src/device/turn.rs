@@ -1,7 +1,7 @@
 //! A turn: what is ready, what is due.
 
 use super::Device;
-use crate::limits::LOOK_EVERY;
+use crate::limits::{FEW, LOOK_EVERY, MISSES};
 use crate::pair::Pair;
 use crate::stream::epoll::{Kind, Ready};
 use primitives::Key;
@@ -12,8 +12,9 @@ const STREAK: u32 = 2;
 impl Device {
     /// [`rdma::Provider::progress`].
     ///
-    /// A connection that had something to receive in every one of the last turns is read from at once. Only when there
-    /// is no such connection, and now and then, the kernel is asked which sockets are ready.
+    /// A connection that had something to receive in every one of the last turns is read from at once; so are a few
+    /// that had something a short while ago, because finding out that there is something costs as much as reading it.
+    /// Only when there is no such connection, and now and then, the kernel is asked which sockets are ready.
     pub fn progress(&mut self, now: u64) {
         self.core.now = now;
         self.turn = self.turn.wrapping_add(1);
@@ -34,16 +35,21 @@ impl Device {
 
     fn read_hot(&mut self) {
         let mut i = 0;
+        let few = self.hot.len() <= FEW;
         while let Some(&key) = self.hot.get(i) {
             let turn = self.turn;
             let heard = self.with(key, |pair, core| {
                 let heard = !pair.is_paused() && pair.receive(core);
                 if heard {
-                    pair.last_turn = turn;
+                    (pair.last_turn, pair.misses) = (turn, 0);
                 } else {
-                    pair.streak = 0;
+                    pair.misses += 1;
                 }
-                heard
+                let stays = heard || (few && !pair.is_paused() && pair.misses < MISSES);
+                if !stays {
+                    (pair.streak, pair.misses) = (0, 0);
+                }
+                stays
             });
             if heard == Some(true) {
                 i += 1;

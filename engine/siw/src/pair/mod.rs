@@ -106,6 +106,8 @@ pub(crate) struct Pair {
     /// Of the device's turns: the last in which something was received, and how many before it in a row.
     pub last_turn: u32,
     pub streak: u32,
+    /// Turns since then in which it was read from in vain.
+    pub misses: u32,
 }
 
 impl Pair {
@@ -129,6 +131,7 @@ impl Pair {
             counters: Counters::default(),
             last_turn: 0,
             streak: 0,
+            misses: 0,
         }
     }
 

@@ -49,6 +49,7 @@ pub fn unsignalled_complete_with_the_next_signalled<H: Harness>() {
         for receive in receives {
             link.bytes(Side::Server, receive);
         }
+        link.until("what was signalled", |l| (l.end(Side::Client).done.len() >= 3).then_some(()));
         link.turns(50);
         let done: Vec<_> = link.end(Side::Client).done.iter().map(|c| c.tag).collect();
         assert_eq!(done, sends[..3], "and the one behind it waits");

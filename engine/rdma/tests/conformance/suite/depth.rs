@@ -68,7 +68,7 @@ pub fn overrun_is_refused<H: Harness>() {
         return;
     }
     for seed in 0..5 {
-        let options = Options { seed, overruns_depth: true };
+        let options = Options { seed, overruns_depth: true, ..Options::default() };
         let mut link = Link::<H>::connected_with(options, shape(8, 8));
         let tag = read(&mut link, Side::Client, Remote::default()).expect("this provider overruns");
         link.queue(Side::Client, 0).ring();

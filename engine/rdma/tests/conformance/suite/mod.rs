@@ -18,6 +18,7 @@ pub use link::{Link, Shape};
 use primitives::Tag;
 use rdma::Provider;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// An end of the harness. The server listens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,26 @@ pub struct Options {
     /// The providers let their owners exceed the negotiated ORD, so that the other end's defence is seen. Only asked of
     /// harnesses that [can](Harness::overruns_depth).
     pub overruns_depth: bool,
+    /// A Send waits for a receive as long as it takes, where the transport has it wait at all and the harness can say
+    /// how long.
+    pub patient: bool,
+}
+
+/// What a harness has below it that the seam's words cannot be held against. The software providers need none of it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Leeway {
+    /// Requests are carried out as soon as they are rung, not only while [`Harness::pause`] lasts.
+    pub eager: bool,
+    /// Nobody counts how often a Send waits for a receive.
+    pub uncounted_waits: bool,
+    /// A Terminate looks like any other end of the connection (iWARP).
+    pub silent_terminate: bool,
+    /// A request that the provider turns away looks as if its owner had (iWARP).
+    pub silent_refusal: bool,
+    /// A completion does not say what the peer's Send has invalidated.
+    pub silent_invalidation: bool,
+    /// A Send that invalidates what it must not is acknowledged, and ends the connection all the same (InfiniBand).
+    pub acknowledged_invalidation: bool,
 }
 
 /// Two devices that reach each other, with whatever drives them.
@@ -61,6 +82,14 @@ pub trait Harness: Sized {
     fn nowhere(&self) -> SocketAddr;
     /// Lets a little time pass; the time after it, in nanoseconds.
     fn pause(&mut self) -> u64;
+    /// What is not asked of its devices.
+    fn leeway(&self) -> Leeway {
+        Leeway::default()
+    }
+    /// How long something that should happen is waited for at least, beside so many turns.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Whether [`Options::overruns_depth`] works.
     fn overruns_depth(&self) -> bool {
         false

@@ -25,9 +25,7 @@ fn commands<H: Harness>(link: &mut Link<H>) {
         let answer = link.plain(Side::Server, 76, 3);
         let op = Op::Send { solicited: false, invalidate: Some(window.stag) };
         let answered = link.send(Side::Server, 0, op, Sgl::one(Sge::filled(answer)));
-        let got = link.completion(Side::Client, response);
-        assert_eq!(got.invalidated, Some(window.stag));
-        link.give(Side::Client, got);
+        link.closed_by_peer(Side::Client, 0, response, window.stag);
         link.succeeds(Side::Server, answered);
         link.succeeds(Side::Client, send);
         let queue = link.queues[Side::Client as usize][0].as_mut().unwrap();

@@ -34,8 +34,11 @@ pub const DEVICES_PER_CORE: usize = 16;
 /// Connection requests that an RDMA listener holds until they are answered.
 pub const BACKLOG: u16 = 128;
 
-/// Completions an RDMA device holds for a core. With [`SEND_DEPTH`] it bounds the connections of that device and core.
-pub const COMPLETIONS_PER_DEVICE: u32 = 32_000;
+/// Completions an RDMA device holds for a core: for all connections there may be.
+pub const COMPLETIONS_PER_DEVICE: u32 = CONNECTIONS_PER_CORE as u32 * SEND_DEPTH as u32 + SHARED_RECEIVES as u32;
+
+/// The same for devices that cannot hold as many (the kernel's rxe). With [`SEND_DEPTH`] it bounds their connections.
+pub const COMPLETIONS_PER_SMALL_DEVICE: u32 = 32_000;
 
 /// Requests in the send queue of an iSER connection.
 pub const SEND_DEPTH: u16 = 256;

@@ -34,6 +34,11 @@ impl Facts {
         flag::IBV_WC_WITH_INV.0 | kernels
     }
 
+    /// Whether it is the kernel's soft-iWARP.
+    pub const fn is_siw(&self) -> bool {
+        self.vendor == SIW
+    }
+
     fn has(&self, wanted: capability) -> bool {
         self.capabilities & wanted.0 != 0
     }
@@ -55,10 +60,8 @@ impl Facts {
         let iwarp = self.transport == Transport::Iwarp;
         let bounded = |n: i32, limit: u16| u16::try_from(n.max(0)).unwrap_or(limit).min(limit);
         let room = PrivateRoom { connect: IWARP_PRIVATE, accept: IWARP_PRIVATE, reject: IWARP_PRIVATE };
-        // A registration that InfiniBand's users make cannot be invalidated from afar; iWARP's can, but siw does not tell
-        // programs that it was.
+        // A registration that InfiniBand's users make cannot be invalidated from afar; iWARP's can.
         let windows = self.windows() == WindowKind::Bound;
-        let invalidates = windows || (iwarp && self.vendor != SIW);
         Attributes {
             transport: self.transport,
             max_depth: ReadDepth {
@@ -71,7 +74,7 @@ impl Facts {
             max_inline,
             shared_receive: self.max_srq > 0 && self.max_srq_wr > 0,
             read_sink_exposed: iwarp,
-            send_invalidate: self.has(capability::IBV_DEVICE_MEM_MGT_EXTENSIONS) && invalidates,
+            send_invalidate: self.has(capability::IBV_DEVICE_MEM_MGT_EXTENSIONS) && (windows || iwarp),
             max_windows: if windows { bounded(self.max_mw, WINDOWS) } else { WINDOWS },
             private_data: if iwarp { room } else { PrivateRoom::INFINIBAND },
         }
@@ -124,7 +127,6 @@ mod tests {
         let attributes = facts.attributes(0);
         assert_eq!(facts.windows(), WindowKind::Registered);
         assert!(attributes.read_sink_exposed && attributes.send_invalidate && !attributes.shared_receive);
-        assert!(!Facts { vendor: SIW, ..facts.clone() }.attributes(0).send_invalidate);
         assert_eq!((attributes.max_windows, attributes.private_data.connect), (WINDOWS, 248));
     }
 

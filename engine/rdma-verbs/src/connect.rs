@@ -276,7 +276,9 @@ impl Inner {
         let (transport, timer) = (self.device.attributes.transport, self.device.config.rnr_timer);
         let Some(queue) = self.queues.get_mut(key) else { return };
         if queue.stage == Stage::Connecting {
-            queue.depth = negotiated(transport, queue.parameters.depth, event.depth, queue.pair.read_depth());
+            // siw has the two the other way round, and rounds them up.
+            let device = if self.device.is_siw { None } else { queue.pair.read_depth() };
+            queue.depth = negotiated(transport, queue.parameters.depth, event.depth, device);
         }
         if transport == Transport::InfiniBand && queue.pair.set_rnr_timer(timer).is_err() {
             tracing::debug!("verbs: the connection manager's RNR timer stays");

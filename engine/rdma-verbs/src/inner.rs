@@ -36,6 +36,9 @@ pub struct Device {
     pub attributes: Attributes,
     pub windows: WindowKind,
     pub invalidated_flags: u32,
+    /// It completes what overtakes a Read before the Read, and does not carry the bytes of a Send with Invalidate inside
+    /// the request.
+    pub is_siw: bool,
     pub max_completions: u32,
     pub config: Config,
     /// It is gone, or broken: nothing is taken any more.
@@ -117,6 +120,7 @@ impl Device {
             attributes,
             windows: facts.windows(),
             invalidated_flags: facts.invalidated_flags(),
+            is_siw: facts.is_siw(),
             max_completions: u32::try_from(facts.max_cqe).unwrap_or(0),
             config,
             removed: false,

@@ -33,8 +33,7 @@
 //! # What software devices do not do
 //!
 //! The kernel's rxe binds windows, but lets a peer reach all of the region behind one. Its siw lets a peer read what it
-//! may only write, tells programs neither of a Terminate message nor of keys that were invalidated (so Send with
-//! Invalidate is not offered there), and raises a requester's read depth above what the acceptor asked for. Over iWARP a
+//! may only write, and tells programs neither of a Terminate message nor of keys that were invalidated. Over iWARP a
 //! rejection for want of backlog looks like one by the owner. [`Counters::rnr_waits`](rdma::Counters::rnr_waits) stays
 //! zero: devices count that for all their users together.
 //!

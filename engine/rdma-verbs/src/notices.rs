@@ -63,8 +63,8 @@ impl Notices {
     /// Forgets what was told of a queue pair that is gone: its number may be another's soon.
     pub fn forget(&self, pair: u32) {
         if let Some(mine) = office().recipients.iter_mut().find(|r| r.member == self.member) {
-            let about = |event: &DeviceEvent| matches!(event, DeviceEvent::PairFailed(n) | DeviceEvent::LastReceive(n) if *n == pair);
-            mine.inbox.retain(|event| !about(event));
+            let gone = [DeviceEvent::PairFailed(pair), DeviceEvent::LastReceive(pair)];
+            mine.inbox.retain(|event| !gone.contains(event));
         }
     }
 }

@@ -69,7 +69,7 @@ impl Inner {
                 op => Task::Op(op),
             };
             let bytes = sgl.len();
-            take(queue, Send { tag, task, sgl, keys, signalled, bytes, hardware: task != Task::Nonsense });
+            take(queue, Send { tag, task, sgl, keys, signalled, bytes, hardware: task != Task::Nonsense, done: None });
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Inner {
             Ok((window, remote)) => {
                 let hardware = queue.windows.kind() == WindowKind::Bound;
                 let (task, sgl, keys) = (Task::Bind(window), Sgl::NONE, [0; MAX_SGE]);
-                take(queue, Send { tag, task, sgl, keys, signalled: false, bytes: 0, hardware });
+                take(queue, Send { tag, task, sgl, keys, signalled: false, bytes: 0, hardware, done: None });
                 self.tally(key, |c| c.binds += 1);
                 Ok(remote)
             }
@@ -115,7 +115,7 @@ impl Inner {
             return;
         }
         let max_inline = self.device.attributes.max_inline;
-        let known = Known { domain: &self.domain, regions: &self.regions, max_inline };
+        let known = Known { domain: &self.domain, regions: &self.regions, max_inline, is_siw: self.device.is_siw };
         let result =
             ring_receives(queue, key, &mut self.chains).and_then(|()| ring_sends(queue, key, &known, &mut self.chains));
         self.tally(key, |c| c.doorbells += 1);
@@ -208,6 +208,7 @@ struct Known<'a> {
     domain: &'a Registered,
     regions: &'a Regions,
     max_inline: u32,
+    is_siw: bool,
 }
 
 /// Hands over what was posted. How the connection is to end, if a request is one that ends it.
@@ -267,13 +268,17 @@ fn wire<'a>(queue: &'a Queue, send: &Send, ident: Ident, known: &Known<'a>) -> W
         sges[count] = WireSge { addr: sge.addr() as u64, len: sge.len, key };
         count += 1;
     }
-    let sourced = matches!(send.task.opcode(), Opcode::Send | Opcode::Write);
+    let read = send.task.opcode() == Opcode::Read;
+    let sourced = match send.task {
+        Task::Op(Op::Send { invalidate, .. }) => invalidate.is_none() || !known.is_siw,
+        task => task.opcode() == Opcode::Write,
+    };
     let mut wire = Wire {
         id: ident.to_bits(),
         op: WireOp::Send,
         sges,
         count,
-        signalled: send.signalled,
+        signalled: send.signalled || (read && known.is_siw),
         solicited: false,
         inline: sourced && send.bytes > 0 && send.bytes <= known.max_inline,
     };

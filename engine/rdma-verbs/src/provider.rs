@@ -277,6 +277,7 @@ impl Inner {
             parameters: Parameters::default(),
             depth,
             sends: Ring::new(setup.send_depth),
+            told: 0,
             receives: Ring::new(setup.receive_depth),
             sends_in_device: 0,
             receives_in_device: 0,

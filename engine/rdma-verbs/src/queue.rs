@@ -6,7 +6,7 @@ use crate::sys::{CmId, Pair};
 use crate::window::Windows;
 use primitives::{Key, Tag};
 use rdma::limits::MAX_SGE;
-use rdma::{Counters, Op, Opcode, Parameters, ReadDepth, ReceiveRequest, Room, Sgl, Why};
+use rdma::{Counters, Op, Opcode, Parameters, ReadDepth, ReceiveRequest, Room, Sgl, Status, Why};
 use std::net::SocketAddr;
 
 /// How far a connection is.
@@ -64,6 +64,8 @@ pub struct Send {
     pub bytes: u32,
     /// The device is, or was, asked to do something.
     pub hardware: bool,
+    /// What the device said of it, while something before it is still under way.
+    pub done: Option<Status>,
 }
 
 /// A receive request, from the moment it is taken.
@@ -111,6 +113,8 @@ pub struct Queue {
     pub parameters: Parameters,
     pub depth: ReadDepth,
     pub sends: Ring<Send>,
+    /// Number of the first send behind the last of which the device said that it is done.
+    pub told: u64,
     pub receives: Ring<Receive>,
     /// Requests that the device has.
     pub sends_in_device: u32,
@@ -155,6 +159,23 @@ impl Queue {
     /// Completions it can have outstanding.
     pub fn reserves(&self) -> u32 {
         u32::from(self.send_depth) + u32::from(self.receive_depth)
+    }
+
+    /// Takes the oldest send if it is done, with its status. Where later requests overtake Reads, a Read is done only
+    /// when the device says so itself; elsewhere `last` is what it said last.
+    pub fn pop_done(&mut self, overtakes: bool, last: Status) -> Option<(Send, Status)> {
+        let head = self.sends.head();
+        let send = self.sends.get(head).filter(|_| head < self.told)?;
+        let behind = match send.done {
+            None if overtakes && send.task.opcode() == Opcode::Read => return None,
+            None if overtakes => (head..self.told).find_map(|number| self.sends.get(number)?.done),
+            None => Some(last),
+            Some(_) => None,
+        };
+        // Of a request that says nothing before one that was flushed, nobody knows whether it was done.
+        let before = if behind == Some(Status::Flushed) { Status::Flushed } else { Status::Success };
+        let status = send.done.unwrap_or(before);
+        self.sends.pop().map(|send| (send, status))
     }
 
     /// It is over and every request is back with its owner.

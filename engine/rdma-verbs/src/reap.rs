@@ -115,13 +115,17 @@ impl Inner {
     /// A send request is done, and with it those before it that asked for no completion.
     fn sent(&mut self, key: Key, completions: Key, low: u32, work: &Work, batch: &mut CompletionBatch) {
         let status = map::status(work.status);
-        let Some(end) = self.queues.get(key).and_then(|queue| queue.sends.behind(low)) else { return };
-        // Of requests that say nothing before one that was flushed, nobody knows whether they were done.
-        let before = if status == Status::Flushed { Status::Flushed } else { Status::Success };
-        while let Some(queue) = self.queues.get_mut(key).filter(|queue| queue.sends.head() < end) {
-            let Some(send) = queue.sends.pop() else { break };
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        let Some(end) = queue.sends.behind(low) else { return };
+        if let Some(send) = queue.sends.get_mut(end - 1) {
+            send.done = Some(status);
+        }
+        queue.told = queue.told.max(end);
+        let overtakes = self.device.is_siw;
+        while let Some(queue) = self.queues.get_mut(key)
+            && let Some((send, status)) = queue.pop_done(overtakes, status)
+        {
             queue.sends_in_device -= u32::from(send.hardware);
-            let status = if queue.sends.head() == end { status } else { before };
             let completion = send_completion(queue, &mut self.regions, send, status);
             let (opcode, bytes) = (completion.opcode, u64::from(completion.byte_len));
             self.tally(key, |c| match opcode {

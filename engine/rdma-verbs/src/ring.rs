@@ -49,6 +49,12 @@ impl<T> Ring<T> {
         if number < self.head || number >= self.tail { None } else { self.slots[self.at(number)].as_ref() }
     }
 
+    /// As [`Ring::get`], to change it.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let at = self.at(number);
+        if number < self.head || number >= self.tail { None } else { self.slots[at].as_mut() }
+    }
+
     /// Numbers not handed over yet.
     pub fn unrung(&self) -> core::ops::Range<u64> {
         self.rung..self.tail

@@ -29,8 +29,8 @@ pub struct Share<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `value` and `borrowed` are touched only by the thread whose number is in `owner`. It came there by an acquiring
-// exchange from `NOBODY`, and so after everything another thread did before its releasing store of `NOBODY`.
+// SAFETY: `value` and `borrowed` are touched only by the thread whose number is in `owner`. It came there by an
+// acquiring exchange from `NOBODY`, and so after everything another thread did before its releasing store of `NOBODY`.
 unsafe impl<T: Send> Send for Share<T> {}
 // SAFETY: as above; holding a reference lets nobody near the value.
 unsafe impl<T: Send> Sync for Share<T> {}

@@ -93,7 +93,7 @@ impl Inner {
             let completions = queue.completions;
             if let Some(send) = queue.sends.pop() {
                 let reached = send.task == Task::Nonsense && std::mem::take(&mut queue.nonsense);
-                let status = if reached { Status::Window } else { Status::Flushed };
+                let status = if reached { Status::Window } else { send.done.unwrap_or(Status::Flushed) };
                 let completion = send_completion(queue, &mut self.regions, send, status);
                 self.stage(completions, Origin::Send(key), completion);
             } else if let Some(receive) = queue.receives.pop() {

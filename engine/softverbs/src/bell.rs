@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 unsafe extern "C-unwind" {
     /// The C library's, as something that the cancellation of a thread may unwind out of.
     fn read(fd: c_int, buffer: *mut c_void, count: usize) -> isize;
+    /// The C library's, as above.
+    fn pause() -> c_int;
 }
 
 /// A descriptor that is readable while there are rings not waited for.
@@ -53,6 +55,14 @@ pub fn wait(fd: RawFd) -> bool {
     let mut count = 0u64;
     // SAFETY: eight bytes are written to `count`.
     unsafe { read(fd, (&raw mut count).cast(), 8) == 8 }
+}
+
+/// Waits for the end of the thread.
+pub fn never() -> ! {
+    loop {
+        // SAFETY: nothing is passed.
+        unsafe { pause() };
+    }
 }
 
 #[cfg(test)]

@@ -112,14 +112,14 @@ pub unsafe extern "C" fn ibv_create_cq(
     if !(1..=crate::device::MAX_COMPLETIONS).contains(&depth) {
         return pointer(Err(libc::EINVAL));
     }
-    pointer(lock().and_then(|mut world| {
+    pointer(lock().map(|mut world| {
         let raw = object::<ibv_cq>(|raw| {
             (raw.context, raw.channel, raw.cq_context, raw.cqe) = (context, channel, cq_context, depth);
         });
         let channel = (!channel.is_null()).then(|| channel.addr());
         let queue = Completions { queue: VecDeque::new(), depth: depth as usize, channel, armed: false };
         world.completions.insert(raw.expose_provenance(), queue);
-        Ok(raw)
+        raw
     }))
 }
 

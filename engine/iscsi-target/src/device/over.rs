@@ -13,7 +13,10 @@ use reactors::{Class, Extent, Pools, RegionChanges};
 
 use super::stock::Stock;
 use super::{Device, Fabric, Parcel};
-use crate::limits::{COMPLETIONS_PER_DEVICE, RECEIVES_SHARE, SEND_DEPTH, SHARED_RECEIVES, SHARED_RECEIVES_MIN};
+use crate::limits::{
+    COMPLETIONS_PER_DEVICE, COMPLETIONS_PER_SMALL_DEVICE, RECEIVES_SHARE, SEND_DEPTH, SHARED_RECEIVES,
+    SHARED_RECEIVES_MIN,
+};
 
 /// A provider, its completion queue and its shared receives.
 #[expect(missing_debug_implementations, reason = "providers need none")]
@@ -39,7 +42,10 @@ impl<P: Fabric> Over<P> {
     /// # Errors
     /// [`Refused`] by the device, or [`Refused::Limit`] when the pools have no memory for receives.
     pub fn new(name: String, mut provider: P, regions: &RegionChanges, pools: &mut Pools) -> Result<Self, Refused> {
-        let completions = provider.completion_queue(COMPLETIONS_PER_DEVICE)?;
+        let completions = match provider.completion_queue(COMPLETIONS_PER_DEVICE) {
+            Ok(completions) => completions,
+            Err(_) => provider.completion_queue(COMPLETIONS_PER_SMALL_DEVICE)?,
+        };
         for region in &regions.added {
             provider.add_memory(memory(region))?;
         }

@@ -84,8 +84,10 @@ fn wait<R>(cores: &mut [&mut Core], began: Instant, pick: impl Fn(usize, &Event)
     panic!("an event did not happen");
 }
 
-fn request(core: &mut Core, began: Instant) -> Request {
-    wait(&mut [core], began, |_, event| if let Event::Request(request) = event { Some(*request) } else { None })
+/// The request that comes to `server`, which `client` may still be about to make.
+fn request(client: &mut Core, server: &mut Core, began: Instant) -> Request {
+    let asked = |_, event: &Event| if let Event::Request(request) = event { Some(*request) } else { None };
+    wait(&mut [client, server], began, asked)
 }
 
 fn parameters(private: &[u8]) -> Parameters {
@@ -110,7 +112,7 @@ fn established(client: &mut Core, server: &mut Core, began: Instant) {
 fn connection(client: &mut Core, server: &mut Core, began: Instant) -> (VerbsQueue, VerbsQueue) {
     let at = server.verbs.listen(SocketAddr::new(address(), 0), 4).unwrap();
     let near = knock(client, at);
-    let asked = request(server, began);
+    let asked = request(client, server, began);
     let mut far = server.prepare(Peer::Of(asked.id), None).unwrap();
     far.start(&parameters(b"")).unwrap();
     established(client, server, began);
@@ -160,13 +162,13 @@ fn a_request_moves_to_another_core() {
     let (mut client, mut door, mut server) = (Core::new(0), Core::new(1), Core::new(2));
     let at = door.verbs.listen(SocketAddr::new(address(), 0), 4).unwrap();
     let mut near = knock(&mut client, at);
-    let asked = request(&mut door, began);
+    let asked = request(&mut client, &mut door, began);
     let parcel = door.verbs.detach(asked.id).expect("the request waits");
     assert!(door.verbs.detach(asked.id).is_none(), "it is on its way");
     assert_eq!(door.verbs.reject(asked.id, PrivateData::EMPTY), Err(Refused::Gone));
     let parcel = std::thread::spawn(move || parcel).join().unwrap();
     server.verbs.attach(parcel).unwrap();
-    let again = request(&mut server, began);
+    let again = request(&mut client, &mut server, began);
     assert_eq!((again.to, again.from, again.depth), (at, asked.from, asked.depth));
     assert_eq!(again.private, asked.private);
     let mut far = server.prepare(Peer::Of(again.id), None).unwrap();
@@ -186,7 +188,7 @@ fn a_request_that_is_lost_on_its_way_is_rejected() {
     let (mut client, mut door) = (Core::new(0), Core::new(1));
     let at = door.verbs.listen(SocketAddr::new(address(), 0), 4).unwrap();
     let _near = knock(&mut client, at);
-    let asked = request(&mut door, began);
+    let asked = request(&mut client, &mut door, began);
     drop(door.verbs.detach(asked.id).expect("the request waits"));
     wait(&mut [&mut client, &mut door], began, |_, e| matches!(e, Event::Rejected { .. }).then_some(()));
 }
@@ -269,7 +271,7 @@ fn a_shared_queue_that_was_emptied_can_be_used_again() {
     receives.post_receive(ReceiveRequest { tag: Tag::default(), buf }).unwrap();
     let at = server.verbs.listen(SocketAddr::new(address(), 0), 4).unwrap();
     let mut near = knock(&mut client, at);
-    let asked = request(&mut server, began);
+    let asked = request(&mut client, &mut server, began);
     let mut far = server.prepare(Peer::Of(asked.id), Some(&receives)).unwrap();
     receives.ring();
     far.start(&parameters(b"")).unwrap();

@@ -7,6 +7,7 @@ use rdma::{PrivateData, ReadDepth};
 use rdma_sys::{rdma_cm_event, rdma_cm_event_type, rdma_cm_id, rdma_conn_param, rdma_event_channel};
 use std::collections::VecDeque;
 use std::ffi::c_int;
+use std::os::fd::RawFd;
 use std::ptr;
 
 /// An event channel.
@@ -128,7 +129,8 @@ pub unsafe extern "C" fn rdma_destroy_event_channel(channel: *mut rdma_event_cha
     }
 }
 
-/// Waits for an event.
+/// Waits for an event. Programs destroy channels that a thread of theirs still waits at, and expect that thread to stay
+/// where it is, as it would in the kernel.
 ///
 /// # Safety
 /// As in C.
@@ -138,8 +140,13 @@ pub unsafe extern "C-unwind" fn rdma_get_cm_event(
     event: *mut *mut rdma_cm_event,
 ) -> c_int {
     loop {
-        // SAFETY: the program's channel, which it has not destroyed.
-        if !bell::wait(unsafe { (*channel).fd }) {
+        let Some(fd) = fd(channel.addr()) else { bell::never() };
+        if !bell::wait(fd) {
+            let errno = std::io::Error::last_os_error().raw_os_error();
+            if errno == Some(libc::EBADF) {
+                continue;
+            }
+            crate::set_errno(errno.unwrap_or(libc::EIO));
             return -1;
         }
         if let Some(next) = next(channel.addr()) {
@@ -148,6 +155,10 @@ pub unsafe extern "C-unwind" fn rdma_get_cm_event(
             return 0;
         }
     }
+}
+
+fn fd(channel: usize) -> Option<RawFd> {
+    Some(lock().ok()?.channels.get(&channel)?.bell.fd())
 }
 
 fn next(channel: usize) -> Option<Event> {

@@ -2,7 +2,11 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Instant;
 
+use initiator::session::{Command, Event, Outcome};
+use initiator::transport::Data;
+use initiator::{Arena, Client, Options, Session};
 use iscsi::wire::Opcode;
 use reactors::{Core, CoreId};
 use support::*;
@@ -78,6 +82,56 @@ fn run(peer: &mut Peer, writes: bool, count: usize) {
         if begun < count {
             begin(peer, begun);
             begun += 1;
+        }
+    }
+}
+
+/// The same over iSER on soft-iWARP.
+fn run_over_rdma(load: &mut RdmaLoad, lun: u16, writes: bool, count: usize) {
+    let RdmaLoad { session, arena } = load;
+    let (mut begun, mut ended) = (0, 0);
+    while ended < count {
+        while begun < count && session.can_submit() {
+            let Some(mut buf) = arena.take() else { break };
+            let lba = (begun % 500) as u64 * 8;
+            let (cdb, data) = if writes {
+                buf.set_len(4096);
+                (write16(lba, 8), Data::Write { buf })
+            } else {
+                (read16(lba, 8), Data::Read { buf, len: 4096 })
+            };
+            let command = Command { lun: [0, lun as u8, 0, 0, 0, 0, 0, 0], cdb, data, user: 0 };
+            assert!(session.submit(command, Instant::now()).is_ok());
+            begun += 1;
+        }
+        session.poll(Instant::now());
+        while let Some(event) = session.next_event() {
+            let Event::Completed(completion) = event else { panic!("{event:?}") };
+            assert!(matches!(completion.outcome, Outcome::Status { status: 0, .. }));
+            arena.give(completion.buf.unwrap());
+            ended += 1;
+        }
+    }
+}
+
+struct RdmaLoad {
+    session: Session,
+    arena: Arena,
+}
+
+#[test]
+fn no_read_or_write_over_rdma_allocates() {
+    let world = World::on_one_core();
+    for (lun, immediate_data) in [(DISK, true), (DISK, false), (GATED, false), (BIG, false)] {
+        let options = Options { immediate_data, queue_depth: 32, ..world.options() };
+        let arena = Arena::new(32, 4096);
+        let mut session = Client::connect(&world.rdma_url(lun), &options).unwrap().into_session();
+        session.register(&arena).unwrap();
+        let mut load = RdmaLoad { session, arena };
+        for writes in [false, true] {
+            run_over_rdma(&mut load, lun, writes, 500);
+            let count = allocated(&world, || run_over_rdma(&mut load, lun, writes, 3000));
+            assert_eq!(count, 0, "LUN {lun}, immediate data {immediate_data}, writes {writes}");
         }
     }
 }

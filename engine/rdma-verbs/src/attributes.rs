@@ -7,8 +7,8 @@ use rdma::limits::MAX_SGE;
 use rdma::{Attributes, ReadDepth, Transport};
 use rdma_sys::{ibv_device_cap_flags as capability, ibv_wc_flags as flag};
 
-/// Private data over iWARP. The connection manager's structures have 256 bytes, of which the enhanced set-up takes four;
-/// siw delivers 248 of the rest, and not all.
+/// Private data over iWARP. The connection manager's structures have 256 bytes, of which the enhanced set-up takes
+/// four; siw delivers 248 of the rest, and not all.
 const IWARP_PRIVATE: u16 = 248;
 
 /// How windows are made on a device.

@@ -85,8 +85,8 @@ impl Completions {
         self.raw.as_ptr()
     }
 
-    /// Takes up to `want` completions into `out`; how many there were. `invalidated` are the flags that say that a key was
-    /// invalidated.
+    /// Takes up to `want` completions into `out`; how many there were. `invalidated` are the flags that say that a key
+    /// was invalidated.
     ///
     /// # Errors
     /// The queue is broken.

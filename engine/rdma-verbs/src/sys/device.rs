@@ -172,7 +172,7 @@ pub fn device_event(context: Context) -> Result<Option<DeviceEvent>, i32> {
         };
     }
     let at = raw.as_mut_ptr();
-    // SAFETY: the event is whole. Its type is read as a number: a newer library knows more of them than the enumeration.
+    // SAFETY: the event is whole. Its type is read as a number: a newer library knows more of them than are enumerated.
     let kind = unsafe { (&raw const (*at).event_type).cast::<u32>().read() };
     const FAILED: [u32; 4] = [
         event::IBV_EVENT_QP_FATAL as u32,

@@ -69,6 +69,7 @@ fn leeway(name: &str) -> Leeway {
     let siw = name.starts_with("siw");
     Leeway {
         eager: true,
+        generous_depth: siw,
         uncounted_waits: true,
         silent_terminate: siw,
         silent_refusal: siw,

@@ -55,6 +55,9 @@ pub fn read_depth_is_back_pressure<H: Harness>() {
 
 pub fn depth_zero_reads_nothing<H: Harness>() {
     let mut link = Link::<H>::shaped(shape(8, 2));
+    if link.harness.leeway().generous_depth {
+        return link.finish();
+    }
     // The server's IRD is 0, as LIO's.
     assert_eq!(read(&mut link, Side::Client, Remote::default()), Err(Why::ReadDepth));
     assert_eq!(link.queue(Side::Client, 0).room().reads, 0);

@@ -27,9 +27,12 @@ pub fn every_request_completes_once<H: Harness>() {
     let eager = link.harness.leeway().eager;
     let mut over = false;
     for completion in done {
-        over |= completion.status == Status::Flushed;
-        if over || !eager {
+        // What a device has done by then is done. A Send overtakes Reads, but no other Send.
+        if eager && !over && completion.status.is_ok() {
+            assert_eq!(completion.byte_len, 100);
+        } else {
             assert_eq!((completion.status, completion.byte_len), (Status::Flushed, 0));
+            over |= completion.opcode == Opcode::Send;
         }
         assert_eq!(completion.sgl.count(), 1, "with its memory");
         link.give(Side::Server, completion);

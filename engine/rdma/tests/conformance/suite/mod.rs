@@ -58,6 +58,8 @@ pub struct Options {
 pub struct Leeway {
     /// Requests are carried out as soon as they are rung, not only while [`Harness::pause`] lasts.
     pub eager: bool,
+    /// The acceptor's device serves as many Reads as the requester wants, even if its owner wanted fewer (iWARP).
+    pub generous_depth: bool,
     /// Nobody counts how often a Send waits for a receive.
     pub uncounted_waits: bool,
     /// A Terminate looks like any other end of the connection (iWARP).

@@ -34,6 +34,8 @@ pub struct Entrance {
     pub peer: SocketAddr,
     /// What carries the connection.
     pub transport: Transport,
+    /// The initiator may be a libiscsi that needs care (see `conn/quirks.rs`).
+    pub old_libiscsi: bool,
 }
 
 /// A target that SendTargets shows.
@@ -113,7 +115,9 @@ pub(crate) struct At<'a> {
 
 impl Access for At<'_> {
     fn target(&self, initiator: &str, target: &str) -> Result<TargetAccess, Refusal> {
-        self.directory.target(self.entrance, initiator, target)
+        let mut access = self.directory.target(self.entrance, initiator, target)?;
+        access.policy.immediate_data &= !self.entrance.old_libiscsi;
+        Ok(access)
     }
 
     fn discovery(&self, initiator: &str) -> Result<DiscoveryAccess, Refusal> {

@@ -7,6 +7,7 @@ use primitives::Tag;
 use scsi::{Direction, Lun, Outcome, Plan, Status};
 
 use super::full::{Close, Full};
+use super::quirks;
 use crate::context::Context;
 use crate::job::{Stall, Step};
 use crate::sense;
@@ -155,12 +156,17 @@ impl Full {
         let reads = scsi::direction(&cdb) == Some(Direction::In) && !is_read(cdb[0]);
         // Parameter data is made in the buffer it is sent from.
         let mut buf = if reads { Some(ctx.pools.take(scsi::limits::REPLY).ok_or(Stall)?) } else { None };
-        let (unit, lun) = (slot.unit, slot.lun);
+        let (unit, lun, block_size) = (slot.unit, slot.lun, slot.block_size);
         let reply = match &mut buf {
             Some(buf) => buf.storage(),
             None => &mut *ctx.scratch,
         };
         let plan = self.units.execute(ctx.units, unit, lun, &cdb, reply);
+        if self.entrance.old_libiscsi
+            && let Plan::Reply { len, .. } = plan
+        {
+            quirks::limit_transfers(&cdb, &mut reply[..len], block_size);
+        }
         if let Plan::Reply { len, .. } = plan {
             self.begin_reply(index, buf.take(), len);
         }

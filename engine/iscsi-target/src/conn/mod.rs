@@ -7,6 +7,7 @@ mod manage;
 mod order;
 mod parameters;
 mod ping;
+pub(crate) mod quirks;
 mod respond;
 mod text;
 mod units;

@@ -65,7 +65,8 @@ impl Strangers {
         self.waiting.iter().flat_map(Slab::iter).filter_map(|(key, Stranger { arrival, .. })| {
             let Arrival { ref stream, portal_group, peer, .. } = *arrival;
             let local = stream.local_addr().ok()?;
-            Some((key.index, Entrance { portal_group, local, peer, transport: Transport::Tcp }))
+            let (transport, old_libiscsi) = (Transport::Tcp, false);
+            Some((key.index, Entrance { portal_group, local, peer, transport, old_libiscsi }))
         })
     }
 
@@ -188,7 +189,13 @@ impl Worker {
 
     fn adopt_tcp(&mut self, arrival: Arrival, now: Nanos) -> io::Result<()> {
         let Arrival { stream, portal_group, peer, .. } = arrival;
-        let entrance = Entrance { portal_group, local: stream.local_addr()?, peer, transport: Transport::Tcp };
+        let entrance = Entrance {
+            portal_group,
+            local: stream.local_addr()?,
+            peer,
+            transport: Transport::Tcp,
+            old_libiscsi: false,
+        };
         let tcp = Box::new(Tcp::new(stream, Limits::default())?);
         let fd = tcp.as_raw_fd();
         let place = self.place_for(Transport::Tcp, now)?;

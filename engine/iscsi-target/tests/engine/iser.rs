@@ -107,6 +107,16 @@ fn k5_private_data_of_any_kind_lets_a_login_happen() {
 }
 
 #[test]
+fn immediate_data_is_for_those_who_are_known_to_send_it() {
+    let world = World::on_one_core();
+    for (private, answer) in [(LINUX, "ImmediateData=Yes"), ([0xC0, 0, 0, 0], "ImmediateData=No")] {
+        let mut peer = RdmaPeer::connect(world.address, &private).expect("accepted");
+        let text = peer.login_text(ROOMS[0], "RDMAExtensions=Yes\0ImmediateData=Yes\0").expect("an answer");
+        assert!(text.split('\0').any(|pair| pair == answer), "{text:?}");
+    }
+}
+
+#[test]
 fn k5_a_login_without_rdma_extensions_is_refused() {
     let world = World::on_one_core();
     for keys in ["", "RDMAExtensions=No\0"] {

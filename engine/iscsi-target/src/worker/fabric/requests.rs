@@ -12,6 +12,7 @@ use reactors::{Class, Nanos, Pools};
 use super::super::Worker;
 use super::super::arrivals::Arrival;
 use super::{Fabric, Link, SOFT_IWARP};
+use crate::conn::quirks;
 use crate::control::with_worker;
 use crate::device::{Parcel, Stock};
 use crate::limits::{CONTROLS_PER_CONNECTION, MESSAGES_PER_CONNECTION, RECEIVES_PER_CONNECTION, STRANGERS_PER_CORE};
@@ -164,7 +165,13 @@ impl Worker {
             iser.terminate(false);
         }
         station.conns += 1;
-        let entrance = Entrance { portal_group, local: request.to, peer: request.from, transport: Transport::Iser };
+        let entrance = Entrance {
+            portal_group,
+            local: request.to,
+            peer: request.from,
+            transport: Transport::Iser,
+            old_libiscsi: quirks::may_be_old_libiscsi(request.private.as_slice()),
+        };
         self.admit(place, Wire::Iser(iser), entrance, Some(link));
         Ok(())
     }

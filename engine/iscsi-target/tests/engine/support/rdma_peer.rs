@@ -81,15 +81,25 @@ impl RdmaPeer {
         peer
     }
 
-    /// One login request that wants full-feature phase at once.
+    /// The header of the answer to a login request that wants full-feature phase at once.
     pub fn try_log_in(&mut self, target: &str, keys: &str) -> Option<LoginResponse> {
+        let answer = self.request_login(target, keys)?;
+        Some(LoginResponse::decode(&Bhs::from_slice(&answer[HEADER..]).unwrap()))
+    }
+
+    /// The text of such an answer.
+    pub fn login_text(&mut self, target: &str, keys: &str) -> Option<String> {
+        let answer = self.request_login(target, keys)?;
+        Some(String::from_utf8(answer[HEADERS..].to_vec()).unwrap())
+    }
+
+    fn request_login(&mut self, target: &str, keys: &str) -> Option<Vec<u8>> {
         let text = format!("InitiatorName={ADMIN}\0SessionType=Normal\0TargetName={target}\0{keys}");
         let isid = [0x80, 0, 0, 0, 0, 77];
         let request =
             LoginRequest { transit: true, csg: 1, nsg: 3, isid, itt: 1, cmd_sn: Serial(1), ..LoginRequest::default() };
         self.send_pdu(Header::PLAIN, &request.encode(), text.as_bytes());
-        let answer = self.hear()?;
-        Some(LoginResponse::decode(&Bhs::from_slice(&answer[HEADER..]).unwrap()))
+        self.hear()
     }
 
     /// The private data of the acceptance.

@@ -386,7 +386,7 @@ fn a_portal_speaks_only_what_it_is_told_to() {
 }
 
 #[test]
-fn a_hundred_sessions_over_rdma_at_once() {
+fn twenty_sessions_over_rdma_at_once() {
     let world = World::build().cores(2).house(|house| house.settings.max_sessions = 200).start();
     let mut clients = Vec::new();
     // As many as the memory of the test's pools is for.
@@ -399,7 +399,6 @@ fn a_hundred_sessions_over_rdma_at_once() {
     for (n, client) in clients.iter_mut().enumerate() {
         assert!(client.read(n as u64 * 128, 128).unwrap() == pattern(n as u64, 65_536));
     }
-    clients.into_iter().for_each(|client| drop(client));
 }
 
 #[test]

@@ -19,8 +19,8 @@ SUSPECT = re.compile(r"(?=.*\b(?:iser|isert|siw\w*|rxe\w*|rdma\w*|iscsi|connecti
                      re.IGNORECASE)
 HARMLESS = re.compile(r"iwpm_register_pid|speed is unknown|siw: module verification failed")
 # What the initiator says when it loses a connection and gets it back.
-LOST_CONNECTION = re.compile(r"detected conn error|iser.*(?:error|event)|ping timeout|Power-on or device reset",
-                             re.IGNORECASE)
+LOST_CONNECTION = re.compile(r"detected conn error|iser.*(?:error|event|failure connecting)|ping timeout|"
+                             r"Power-on or device reset", re.IGNORECASE)
 
 # How long a capture in a guest may last.
 CAPTURE_SECONDS = 3600

@@ -15,7 +15,8 @@ DEVIATIONS = str(ROOT / "engine" / CRATE / "tests" / "deviations-{}.txt")
 # How the test harness tells of a test. The test may print something between.
 TEST = re.compile(r"^test (?:verbs::)?(\S+) \.\.\. ", re.MULTILINE)
 FAILURES = re.compile(r"^failures:\n((?:    \S+\n)+)\ntest result: ", re.MULTILINE)
-RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; .* (\d+) filtered out", re.MULTILINE)
+RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; .* (\d+) filtered out",
+                    re.MULTILINE)
 # What the clauses make the kernels' drivers say.
 SAYS = {"siw": re.compile(r"siw: got TERMINATE|siw: siw_rx_umem: .*bogus addr"), "rxe": None}
 # So many seconds may all clauses together take.

@@ -35,6 +35,7 @@ pub(crate) struct Pdu {
 impl Frame {
     /// Takes a message apart. A data segment may be `segment` bytes long. What follows the data segment is ignored: it
     /// is padding, and how much of it there is nobody agrees on.
+    #[inline]
     pub fn parse(message: &[u8], segment: u32) -> Result<Self, Violation> {
         match Header::decode(message).map_err(|_| Violation::Header)? {
             Header::Control { write, read } => Ok(Self::Pdu(Pdu::parse(message, Advertised { write, read }, segment)?)),
@@ -47,6 +48,7 @@ impl Frame {
 }
 
 impl Pdu {
+    #[inline]
     fn parse(message: &[u8], remote: Advertised, segment: u32) -> Result<Self, Violation> {
         let bhs = message.get(HEADER..).and_then(Bhs::from_slice).ok_or(Violation::Header)?;
         let len = bhs.data_segment_length();

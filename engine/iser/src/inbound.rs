@@ -42,6 +42,7 @@ impl Inbound {
     }
 
     /// A message came. The peer may have sent more than it should: then it is given back.
+    #[inline]
     pub fn push(&mut self, message: Message) -> Result<(), Message> {
         if self.inbox.len() >= self.limit {
             return Err(message);
@@ -59,6 +60,7 @@ impl Inbound {
         self.inbox.front().map(|message| message.buf.filled())
     }
 
+    #[inline]
     pub fn pop(&mut self) -> Option<Message> {
         let oldest = self.inbox.pop_front();
         if self.inbox.is_empty() {
@@ -89,6 +91,7 @@ impl Inbound {
     }
 
     /// Posts a used buffer again, or puts it where its owner finds it. `true` if something was posted.
+    #[inline]
     pub fn recycle<Q: QueuePair>(&mut self, queue: &mut Q, message: Message) -> bool {
         let Message { tag, buf } = message;
         if !self.reposts {
@@ -105,6 +108,7 @@ impl Inbound {
     }
 
     /// Puts a buffer where its owner finds it.
+    #[inline]
     pub fn free(&mut self, buf: Buf) {
         // With a shared receive queue, as many as it has: the owner takes them every turn.
         self.free.push(buf);

@@ -188,6 +188,7 @@ impl<Q: QueuePair> Iser<Q> {
         self.stats
     }
 
+    #[inline]
     fn received(&mut self, message: Message, invalidates: bool) {
         match self.phase {
             Phase::Open if invalidates => {
@@ -205,6 +206,7 @@ impl<Q: QueuePair> Iser<Q> {
         }
     }
 
+    #[inline]
     fn written(&mut self, tag: Tag, buf: Buf, ok: bool) {
         self.puts -= 1;
         let status = if ok { DataStatus::Ok } else { DataStatus::Released };
@@ -223,7 +225,15 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// Posts reads that wait, as far as the depth and the send queue have room.
+    #[inline]
     fn post_reads(&mut self) {
+        if self.gets.is_waiting() {
+            self.post_waiting_reads();
+        }
+        self.check_broken();
+    }
+
+    fn post_waiting_reads(&mut self) {
         while self.gets.is_waiting()
             && self.out.has_room_for_data()
             && let Some((key, from, sink)) = self.gets.next()
@@ -236,13 +246,13 @@ impl<Q: QueuePair> Iser<Q> {
                 }
             }
         }
-        self.check_broken();
     }
 
     fn recycle(&mut self, message: Message) {
         self.out.unrung |= self.inbound.recycle(&mut self.out.queue, message);
     }
 
+    #[inline]
     fn done(&mut self, done: Done) {
         debug_assert!(self.done.len() < self.done.capacity(), "more operations ended than were taken");
         self.done.push_back(done);

@@ -52,11 +52,13 @@ impl<Q: QueuePair> Outbound<Q> {
     }
 
     /// Why nothing can be posted any more, once.
+    #[inline]
     pub fn take_broken(&mut self) -> Option<Why> {
         self.broken.take()
     }
 
     /// Places left in the send queue. Counted here: asking the queue pair each time would cost as much as posting.
+    #[inline]
     fn room(&self) -> usize {
         let left = match self.depth {
             0 => usize::from(self.queue.room().send),
@@ -98,31 +100,37 @@ impl<Q: QueuePair> Outbound<Q> {
     pub fn send(&mut self, size: Size, buf: Buf, op: Op) -> Result<(), Later> {
         let kind = if size == Size::Control { kind::CONTROL } else { kind::MESSAGE };
         let tag = Tag::new(kind, 0, 0, 0);
-        let request = WorkRequest { tag, op, sgl: Sgl::one(Sge::filled(buf)), signalled: false };
-        self.hold(request).map_err(|mut request| {
-            request.sgl.take_buf().into_iter().for_each(|buf| self.sent(tag, buf));
-            Later
-        })
+        if !self.make_way() {
+            self.sent(tag, buf);
+            return Err(Later);
+        }
+        self.hold(tag, op, Sge::filled(buf));
+        Ok(())
     }
 
     /// A Send is over, or was not taken: its buffer is free.
+    #[inline]
     pub fn sent(&mut self, tag: Tag, buf: Buf) {
         let size = if tag.kind() == kind::MESSAGE { Size::Message } else { Size::Control };
         self.supplies.stack(size).push(buf);
     }
 
-    /// Queues a Send or a Write, and posts the one before it.
-    pub fn hold(&mut self, request: WorkRequest) -> Result<(), WorkRequest> {
-        if !self.post_held(false) {
-            return Err(request);
-        }
-        self.held = Some(request);
-        Ok(())
+    /// Posts what is held back, so that something else can be. `false` if it could not be.
+    #[inline]
+    pub fn make_way(&mut self) -> bool {
+        self.post_held(false)
+    }
+
+    /// Queues a Send or a Write, after [`Outbound::make_way`]. It is made in its place: a request is long to copy.
+    #[inline]
+    pub fn hold(&mut self, tag: Tag, op: Op, sge: Sge) {
+        debug_assert!(self.held.is_none());
+        self.held = Some(WorkRequest { tag, op, sgl: Sgl::one(sge), signalled: false });
     }
 
     /// Posts a read, signalled; the sink comes back if it cannot be posted now, or at all.
     pub fn read(&mut self, key: Key, from: Remote, sink: Sge) -> Result<(), Sge> {
-        if !self.post_held(false) {
+        if !self.make_way() {
             return Err(sink);
         }
         let tag = Tag::new(kind::READ, 0, key.index as u16, key.generation);
@@ -140,9 +148,10 @@ impl<Q: QueuePair> Outbound<Q> {
     }
 
     /// Posts what is held back. `false` if it could not be: it is held still.
+    #[inline]
     fn post_held(&mut self, signalled: bool) -> bool {
         let Some(mut request) = self.held.take() else { return true };
-        request.signalled = signalled;
+        request.signalled |= signalled;
         match self.queue.post_send(request) {
             Ok(()) => {
                 self.posted();
@@ -150,12 +159,13 @@ impl<Q: QueuePair> Outbound<Q> {
             }
             Err(refusal) => {
                 self.note(refusal.why);
-                self.held = Some(refusal.request);
+                self.held = Some(WorkRequest { signalled: false, ..refusal.request });
                 false
             }
         }
     }
 
+    #[inline]
     fn posted(&mut self) {
         self.under_way += 1;
         if self.depth == 0 {
@@ -180,6 +190,7 @@ impl<Q: QueuePair> Outbound<Q> {
     }
 
     /// A request has completed.
+    #[inline]
     pub fn completed(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }

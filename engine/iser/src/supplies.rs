@@ -24,6 +24,7 @@ pub(crate) enum Size {
 
 impl Size {
     /// The smaller one that holds a message with `segment` bytes of data; `None` if neither does.
+    #[inline]
     pub fn of(segment: usize) -> Option<Self> {
         let len = HEADERS.checked_add(span::padded(segment)?)?;
         let sizes = [(Self::Control, CONTROL), (Self::Message, MESSAGE)];

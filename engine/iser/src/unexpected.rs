@@ -67,7 +67,14 @@ impl Unexpected {
     }
 
     /// A request has come.
+    #[inline]
     pub fn request(&mut self, bhs: &Bhs) {
+        if self.outstanding.iter().any(Option::is_some) {
+            self.acknowledge(bhs);
+        }
+    }
+
+    fn acknowledge(&mut self, bhs: &Bhs) {
         let exp_stat_sn = bhs.exp_stat_sn();
         let answered = match bhs.opcode() {
             Opcode::NOP_OUT if bhs.itt() == RESERVED_TAG => bhs.ttt(),

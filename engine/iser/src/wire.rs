@@ -79,6 +79,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Malformed`].
+    #[inline]
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let Some(bytes) = message.first_chunk::<HEADER>() else { return Err(Malformed::Short(message.len())) };
         let half = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
@@ -101,6 +102,7 @@ impl Header {
 
     /// The header's bytes.
     #[must_use]
+    #[inline]
     pub fn encode(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         match *self {
@@ -129,6 +131,7 @@ impl Header {
     }
 }
 
+#[inline]
 fn advertisement(bytes: &[u8; HEADER], at: usize) -> Option<Advertisement> {
     let stag = bytes.get(at..at + 4)?.try_into().ok()?;
     let va = bytes.get(at + 4..at + 12)?.try_into().ok()?;

@@ -1,7 +1,7 @@
 //! What a device can do, in the seam's words.
 
 use crate::limits::{QUEUE_DEPTH, READ_DEPTH, WINDOWS};
-use crate::sys::Facts;
+use crate::sys::{Facts, Rights};
 use rdma::attributes::PrivateRoom;
 use rdma::limits::MAX_SGE;
 use rdma::{Attributes, ReadDepth, Transport};
@@ -53,6 +53,11 @@ impl Facts {
         } else {
             WindowKind::Registered
         }
+    }
+
+    /// What memory is registered for.
+    pub fn rights(&self) -> Rights {
+        Rights::Local { sinks: self.transport == Transport::Iwarp, windows: self.windows() == WindowKind::Bound }
     }
 
     /// The attributes of the seam; `max_inline` is what the device grants to a queue pair.

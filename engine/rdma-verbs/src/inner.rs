@@ -10,17 +10,18 @@ use crate::limits::{COMPLETION_QUEUES, LISTENERS, POLL_BATCH, QUEUES, REQUESTS};
 use crate::memory::{Regions, Registered};
 use crate::notices::Notices;
 use crate::pace::Pace;
+use crate::pinned::Pinned;
 use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::sys::{
-    self, Channel, CmId, CompletionChannel, Context, DeviceEvent, Domain, PairSetup, ReceiveChain, Rights, SendChain,
-    Work,
+    self, Channel, CmId, CompletionChannel, Context, DeviceEvent, Domain, PairSetup, ReceiveChain, SendChain, Work,
 };
 use primitives::{Key, Slab};
-use rdma::{Attributes, Counters, Event, Transport};
+use rdma::{Attributes, Counters, Event};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The device itself. What is made of others comes before them.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ pub struct Device {
     pub attributes: Attributes,
     pub windows: WindowKind,
     pub invalidated_flags: u32,
-    /// It completes what overtakes a Read before the Read, and does not carry the bytes of a Send with Invalidate inside
-    /// the request.
+    /// It completes what overtakes a Read before the Read, and takes no Send with Invalidate whose bytes are in the
+    /// request.
     pub is_siw: bool,
     pub max_completions: u32,
     pub config: Config,
@@ -96,7 +97,7 @@ pub struct Inner {
 }
 
 impl Device {
-    fn open(address: IpAddr, config: Config) -> Result<(Self, Domain), Error> {
+    fn open(address: IpAddr, config: Config) -> Result<(Self, Arc<Pinned>), Error> {
         let channel = Channel::open().map_err(|errno| Error::NoDevice { errno })?;
         let (anchor, context) = bound(&channel, address).map_err(|_| Error::NotServed { address })?;
         let device = context.name();
@@ -106,9 +107,9 @@ impl Device {
         };
         let facts = context.facts().map_err(unusable("querying it"))?;
         context.make_nonblocking().map_err(unusable("its event descriptor"))?;
-        let domain = Domain::new(context).map_err(unusable("a protection domain"))?;
+        let pinned = Pinned::of(context, facts.rights()).map_err(unusable("a protection domain"))?;
         let completion_channel = CompletionChannel::new(context).map_err(unusable("a completion channel"))?;
-        let attributes = facts.attributes(probe_inline(context, &domain, config.max_inline));
+        let attributes = facts.attributes(probe_inline(context, pinned.domain(), config.max_inline));
         let device = Self {
             notices: Notices::of(context),
             completion_channel,
@@ -125,13 +126,7 @@ impl Device {
             config,
             removed: false,
         };
-        Ok((device, domain))
-    }
-
-    /// What memory is registered for.
-    pub fn rights(&self) -> Rights {
-        let windows = self.windows == WindowKind::Bound;
-        Rights::Local { sinks: self.attributes.transport == Transport::Iwarp, windows }
+        Ok((device, pinned))
     }
 }
 
@@ -155,8 +150,8 @@ fn probe_inline(context: Context, domain: &Domain, wanted: u32) -> u32 {
 impl Inner {
     /// Opens the device behind a local address.
     pub fn open(address: IpAddr, config: Config) -> Result<Self, Error> {
-        let (device, domain) = Device::open(address, config)?;
-        let domain = Registered::new(domain, device.rights());
+        let (device, pinned) = Device::open(address, config)?;
+        let domain = Registered::new(pinned);
         Ok(Self {
             queues: Slab::new(QUEUES),
             requests: Slab::new(REQUESTS),

@@ -12,6 +12,9 @@
 //! A machine without RDMA is no error to anybody who does not ask: [`devices`] is empty, [`serves`] finds nothing, and
 //! `open` says so.
 //!
+//! All of them in a process share one protection domain for each device, and one registration for each region they
+//! are given alike: memory is pinned once, not once for each core.
+//!
 //! # Moving a request
 //!
 //! All `Verbs` of one device share its kernel context. A connection request that one core received can be answered by
@@ -59,6 +62,7 @@ mod map;
 mod memory;
 mod notices;
 mod pace;
+mod pinned;
 mod post;
 mod provider;
 mod queue;

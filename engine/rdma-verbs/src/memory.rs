@@ -1,8 +1,10 @@
 //! Which memory is registered, and how much of it is in use.
 
 use crate::limits::REGIONS;
-use crate::sys::{Domain, Region, Rights};
+use crate::pinned::Pinned;
+use crate::sys::{Domain, Region};
 use rdma::{Memory, Refused, Sge, Why};
+use std::sync::Arc;
 
 #[derive(Debug)]
 struct Known {
@@ -91,28 +93,31 @@ pub fn extent(sge: &Sge) -> (usize, usize) {
 #[derive(Debug)]
 pub struct Registered {
     /// In the order of [`Regions`]; dropped before their domain.
-    regions: Vec<Region>,
-    domain: Domain,
-    rights: Rights,
+    regions: Vec<Arc<Region>>,
+    pinned: Arc<Pinned>,
 }
 
 impl Registered {
     /// A domain that knows nothing yet.
-    pub const fn new(domain: Domain, rights: Rights) -> Self {
-        Self { regions: Vec::new(), domain, rights }
+    pub const fn new(pinned: Arc<Pinned>) -> Self {
+        Self { regions: Vec::new(), pinned }
     }
 
     /// A domain that knows all of `regions`.
     ///
     /// # Errors
     /// The device's error number.
-    pub fn with(domain: Domain, rights: Rights, regions: &Regions) -> Result<Self, i32> {
-        let known = regions.list().map(|memory| Region::new(&domain, memory, rights)).collect::<Result<_, _>>()?;
-        Ok(Self { regions: known, domain, rights })
+    pub fn with(pinned: Arc<Pinned>, regions: &Regions) -> Result<Self, i32> {
+        let known = regions.list().map(|memory| pinned.region(memory)).collect::<Result<_, _>>()?;
+        Ok(Self { regions: known, pinned })
     }
 
-    pub const fn domain(&self) -> &Domain {
-        &self.domain
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+
+    pub fn domain(&self) -> &Domain {
+        self.pinned.domain()
     }
 
     /// The region of a number from [`Regions::hold`].
@@ -128,7 +133,7 @@ impl Registered {
 pub fn add(regions: &mut Regions, domains: &mut [&mut Registered], memory: Memory) -> Result<(), Refused> {
     let at = regions.place(&memory)?;
     for n in 0..domains.len() {
-        match Region::new(&domains[n].domain, memory, domains[n].rights) {
+        match domains[n].pinned.region(memory) {
             Ok(region) => domains[n].regions.insert(at, region),
             Err(errno) => {
                 domains[..n].iter_mut().for_each(|domain| drop(domain.regions.remove(at)));

@@ -10,11 +10,12 @@ use crate::handles::{VerbsCompletions, VerbsQueue, VerbsReceives};
 use crate::ident::{Party, request_key};
 use crate::inner::Inner;
 use crate::memory::{self, Registered};
+use crate::pinned::Pinned;
 use crate::queue::{Ending, Queue, Role, Stage};
 use crate::ring::Ring;
 use crate::share::Share;
 use crate::shared::Shared;
-use crate::sys::{self, CmId, Domain, Pair, PairSetup, Receives};
+use crate::sys::{self, CmId, Pair, PairSetup, Receives};
 use crate::window::Windows;
 use primitives::{IndexQueue, Key, Slab};
 use rdma::limits::MAX_COMPLETIONS;
@@ -323,8 +324,9 @@ impl Inner {
     }
 
     fn own_domain(&self) -> Result<Registered, Refused> {
-        let domain = Domain::new(self.device.context).map_err(Refused::System)?;
-        Registered::with(domain, self.device.rights(), &self.regions).map_err(Refused::System)
+        let rights = self.domain.pinned().rights();
+        let pinned = Pinned::alone(self.device.context, rights).map_err(Refused::System)?;
+        Registered::with(pinned, &self.regions).map_err(Refused::System)
     }
 
     /// The identifier of a connection with its queue pair, and what is known of the peer's depth.

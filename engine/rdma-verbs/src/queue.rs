@@ -161,21 +161,9 @@ impl Queue {
         u32::from(self.send_depth) + u32::from(self.receive_depth)
     }
 
-    /// Takes the oldest send if it is done, with its status. Where later requests overtake Reads, a Read is done only
-    /// when the device says so itself; elsewhere `last` is what it said last.
+    /// Takes the oldest send if it is done, with its status; see [`pop_done`].
     pub fn pop_done(&mut self, overtakes: bool, last: Status) -> Option<(Send, Status)> {
-        let head = self.sends.head();
-        let send = self.sends.get(head).filter(|_| head < self.told)?;
-        let behind = match send.done {
-            None if overtakes && send.task.opcode() == Opcode::Read => return None,
-            None if overtakes => (head..self.told).find_map(|number| self.sends.get(number)?.done),
-            None => Some(last),
-            Some(_) => None,
-        };
-        // Of a request that says nothing before one that was flushed, nobody knows whether it was done.
-        let before = if behind == Some(Status::Flushed) { Status::Flushed } else { Status::Success };
-        let status = send.done.unwrap_or(before);
-        self.sends.pop().map(|send| (send, status))
+        pop_done(&mut self.sends, self.told, overtakes, last)
     }
 
     /// It is over and every request is back with its owner.
@@ -186,5 +174,73 @@ impl Queue {
     /// The device has nothing of it any more.
     pub const fn is_idle(&self) -> bool {
         self.id.is_none() || (self.sends_in_device == 0 && self.receives_in_device == 0)
+    }
+}
+
+/// Takes the oldest send if it is done, with its status. The device has told of some before number `told`, and so, in a
+/// way, of those between. Where later requests overtake Reads, a Read is done only when the device says so itself;
+/// elsewhere `last` is what it said last.
+fn pop_done(sends: &mut Ring<Send>, told: u64, overtakes: bool, last: Status) -> Option<(Send, Status)> {
+    let head = sends.head();
+    let send = sends.get(head).filter(|_| head < told)?;
+    let behind = match send.done {
+        None if overtakes && send.task.opcode() == Opcode::Read => return None,
+        None if overtakes => (head..told).find_map(|number| sends.get(number)?.done),
+        None => Some(last),
+        Some(_) => None,
+    };
+    // Of a request that says nothing before one that was flushed, nobody knows whether it was done.
+    let before = if behind == Some(Status::Flushed) { Status::Flushed } else { Status::Success };
+    let status = send.done.unwrap_or(before);
+    sends.pop().map(|send| (send, status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdma::Remote;
+
+    const READ: Op = Op::Read { from: Remote { stag: rdma::Stag(0), va: 0 } };
+
+    /// What comes out when the device has said these things of these requests, in the order of posting.
+    fn popped(overtakes: bool, last: Status, requests: &[(Op, Option<Status>)]) -> Vec<Status> {
+        let mut sends = Ring::new(8);
+        for (op, done) in requests {
+            let send = Send {
+                tag: Tag::default(),
+                task: Task::Op(*op),
+                sgl: Sgl::NONE,
+                keys: [0; MAX_SGE],
+                signalled: done.is_some(),
+                bytes: 0,
+                hardware: true,
+                done: *done,
+            };
+            sends.push(send).unwrap();
+        }
+        let told = requests.iter().rposition(|(_, done)| done.is_some()).map_or(0, |at| at as u64 + 1);
+        std::iter::from_fn(|| pop_done(&mut sends, told, overtakes, last)).map(|(_, status)| status).collect()
+    }
+
+    #[test]
+    fn a_completion_brings_what_is_before_it() {
+        use Status::{Flushed, Success};
+        let requests = |last| [(READ, None), (Op::SEND, None), (Op::SEND, Some(last)), (Op::SEND, None)];
+        assert_eq!(popped(false, Success, &requests(Success)), [Success; 3]);
+        assert_eq!(popped(false, Flushed, &requests(Flushed)), [Flushed; 3]);
+        let refused = Status::RemoteAccess;
+        assert_eq!(popped(false, refused, &requests(refused)), [Success, Success, refused]);
+        assert!(popped(false, Success, &[(Op::SEND, None)]).is_empty());
+    }
+
+    #[test]
+    fn a_read_that_was_overtaken_is_waited_for() {
+        use Status::{Flushed, Success};
+        assert!(popped(true, Success, &[(READ, None), (Op::SEND, Some(Success))]).is_empty());
+        let overtaken = [(Op::SEND, None), (READ, None), (Op::SEND, Some(Success))];
+        assert_eq!(popped(true, Success, &overtaken), [Success], "what is before it is done");
+        // Its own end, however late, does not change what was done before.
+        let late = [(READ, Some(Flushed)), (Op::SEND, None), (Op::SEND, Some(Success)), (Op::SEND, Some(Flushed))];
+        assert_eq!(popped(true, Flushed, &late), [Flushed, Success, Success, Flushed]);
     }
 }

@@ -123,6 +123,7 @@ impl CompletionBatch {
     ///
     /// # Errors
     /// The completion, when the batch is full.
+    #[inline]
     pub fn push(&mut self, completion: Completion) -> Result<(), Completion> {
         let Some(slot) = self.slots.get_mut(self.len) else { return Err(completion) };
         *slot = Some(completion);
@@ -131,6 +132,7 @@ impl CompletionBatch {
     }
 
     /// Takes all out, oldest first. Those not taken from the iterator stay lost with their buffers: run it to its end.
+    #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = Completion> + '_ {
         let len = core::mem::take(&mut self.len);
         self.slots[..len].iter_mut().filter_map(Option::take)
@@ -150,6 +152,7 @@ impl CompletionBatch {
 
     /// How many more fit.
     #[must_use]
+    #[inline]
     pub const fn room(&self) -> usize {
         self.slots.len() - self.len
     }

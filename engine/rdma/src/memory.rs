@@ -16,6 +16,7 @@ pub struct Memory {
 impl Memory {
     /// Whether `len` bytes at `addr` lie in it.
     #[must_use]
+    #[inline]
     pub const fn contains(&self, addr: usize, len: usize) -> bool {
         // Written without sums that could overflow.
         addr >= self.addr && addr - self.addr <= self.len && len <= self.len - (addr - self.addr)
@@ -76,6 +77,7 @@ pub struct Sge {
 
 impl Sge {
     /// All meaningful bytes of `buf`.
+    #[inline]
     pub fn filled(buf: Buf) -> Self {
         let len = buf.len() as u32;
         Self { buf, start: 0, len }
@@ -88,24 +90,28 @@ impl Sge {
 
     /// Address of the first byte.
     #[must_use]
+    #[inline]
     pub fn addr(&self) -> usize {
         self.buf.as_ptr().addr() + self.start as usize
     }
 
     /// The bytes lie among the first `bound` of the buffer.
     #[must_use]
+    #[inline]
     pub fn within(&self, bound: usize) -> bool {
         (self.start as usize).checked_add(self.len as usize).is_some_and(|end| end <= bound)
     }
 
     /// The bytes are meaningful: they may be sent, or read by a peer.
     #[must_use]
+    #[inline]
     pub fn is_source(&self) -> bool {
         self.within(self.buf.len())
     }
 
     /// There is room for the bytes: they may be received, or written by a peer.
     #[must_use]
+    #[inline]
     pub fn is_sink(&self) -> bool {
         self.within(self.buf.capacity())
     }
@@ -131,17 +137,20 @@ impl Sgl {
     }
 
     /// The elements in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &Sge> {
-        self.0.iter().flatten()
+        self.0.iter().filter_map(Option::as_ref)
     }
 
     /// The elements in order.
+    #[inline]
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sge> {
-        self.0.iter_mut().flatten()
+        self.0.iter_mut().filter_map(Option::as_mut)
     }
 
     /// Bytes in all; saturates, which no device takes.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> u32 {
         self.iter().fold(0, |sum: u32, sge| sum.saturating_add(sge.len))
     }
@@ -154,16 +163,19 @@ impl Sgl {
 
     /// Elements.
     #[must_use]
+    #[inline]
     pub fn count(&self) -> usize {
         self.iter().count()
     }
 
     /// Takes the first element that is left.
+    #[inline]
     pub fn take(&mut self) -> Option<Sge> {
         self.0.iter_mut().find_map(Option::take)
     }
 
     /// Takes the buffer of the first element that is left.
+    #[inline]
     pub fn take_buf(&mut self) -> Option<Buf> {
         self.take().map(|sge| sge.buf)
     }

@@ -36,6 +36,7 @@ impl Op {
 
     /// The opcode its completion has.
     #[must_use]
+    #[inline]
     pub const fn opcode(self) -> Opcode {
         match self {
             Self::Send { .. } => Opcode::Send,

@@ -64,7 +64,8 @@ fn reads_beyond_the_ird_are_refused_while_it_is_in_use() {
     let shape = Shape { depth: [depth(0, 8), depth(2, 0)], ..Shape::default() };
     let mut refused = 0;
     for seed in 0..20 {
-        let mut link = Link::<InfiniBand>::connected_with(Options { seed, overruns_depth: true }, shape);
+        let options = Options { seed, overruns_depth: true, ..Options::default() };
+        let mut link = Link::<InfiniBand>::connected_with(options, shape);
         let window = link.window(Side::Client, 0, 100, 1, Access::RemoteRead);
         let receive = link.receive(Side::Server, 0);
         link.say(Side::Client, 0, b"here");

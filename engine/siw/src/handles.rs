@@ -1,7 +1,7 @@
 //! The device, its queue pairs and its queues, as their owner holds them.
 
 use crate::config::Config;
-use crate::device::{Completions, Device, Parcel};
+use crate::device::{Device, Parcel};
 use crate::limits::{QUEUE_DEPTH, WINDOWS};
 use crate::pair::{End, MAX_SGE, Plan, Target, check_receive, max_depth};
 use crate::shared::Shared;
@@ -65,8 +65,9 @@ impl Siw {
     }
 
     /// Lets every peer of this device read or write all of a region, or of a part of one, at its addresses, until it is
-    /// [concealed](Siw::conceal). For owners that hand such keys to peers they trust with the whole region: windows
-    /// made by [`QueuePair::bind`] are each for one connection and one buffer.
+    /// [concealed](Siw::conceal), or a peer closes it to all by a Send with Invalidate. For owners that hand such keys to
+    /// peers they trust with the whole region: windows made by [`QueuePair::bind`] are each for one connection and one
+    /// buffer.
     ///
     /// # Errors
     /// [`Refused::Gone`] if the memory is not [known](Provider::add_memory), or none; [`Refused::Limit`].
@@ -272,17 +273,7 @@ pub struct SiwCompletions {
 
 impl CompletionQueue for SiwCompletions {
     fn poll(&mut self, batch: &mut CompletionBatch) -> usize {
-        let mut device = self.device.borrow();
-        let mut n = 0;
-        while batch.room() > 0
-            && let Some(reported) = device.core.completions.get_mut(self.key).and_then(Completions::pop)
-        {
-            device.polled(&reported);
-            // There is room, which was asked first.
-            let _ = batch.push(reported.completion);
-            n += 1;
-        }
-        n
+        self.device.borrow().reap(self.key, batch)
     }
 }
 

@@ -35,6 +35,7 @@ impl Regions {
     }
 
     /// Whether these bytes lie in one region. None do anywhere.
+    #[inline]
     pub fn knows(&self, addr: usize, len: usize) -> bool {
         if let [only] = self.0[..] {
             return len == 0 || only.contains(addr, len);
@@ -89,6 +90,14 @@ impl Exposures {
         // There is room for every index there is.
         let _ = self.free.push(index);
         Ok(())
+    }
+
+    /// Closes an exposure to all peers, as one of them asks by a Send with Invalidate. Its owner still has to remove it.
+    pub fn invalidate(&mut self, stag: Stag) -> bool {
+        let slot = self.slots.get_mut((stag.0 & INDEX) as usize).and_then(Option::as_mut);
+        let Some(exposure) = slot.filter(|e| e.stag == stag.0) else { return false };
+        (exposure.read, exposure.write) = (false, false);
+        true
     }
 
     pub fn overlaps(&self, memory: &Memory) -> bool {
@@ -154,6 +163,8 @@ mod tests {
             assert_eq!(check(&exposures, stag.0 ^ flip, 1000, 1, Access::RemoteRead), Err(Denied::Stag));
         }
         assert!(exposures.overlaps(&at(1099, 5)) && !exposures.overlaps(&at(1100, 5)));
+        assert!(!exposures.invalidate(Stag(stag.0 ^ 0x1000)) && exposures.invalidate(stag));
+        assert_eq!(check(&exposures, stag.0, 1000, 1, Access::RemoteRead), Err(Denied::Rights));
         exposures.remove(stag).unwrap();
         assert_eq!(exposures.remove(stag), Err(Refused::Gone));
         assert_eq!(check(&exposures, stag.0, 1000, 1, Access::RemoteRead), Err(Denied::Stag));

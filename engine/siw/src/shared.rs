@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const NOBODY: usize = 0;
 
 /// A number of this thread that no other thread of the process ever has.
+#[inline]
 fn this_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(NOBODY + 1);
     thread_local!(static NUMBER: Cell<usize> = const { Cell::new(NOBODY) });
@@ -45,11 +46,13 @@ impl<T> Shared<T> {
     ///
     /// # Panics
     /// If it is another thread's (a bug of the device's owner) or used already (a bug of this crate).
+    #[inline]
     pub fn borrow(&self) -> Guard<'_, T> {
         self.try_borrow().expect("a soft-iWARP device is used by two threads")
     }
 
     /// The value, unless it is not this thread's now.
+    #[inline]
     pub fn try_borrow(&self) -> Option<Guard<'_, T>> {
         let me = this_thread();
         let mine = self.used_by == Use::OneThread && self.owner.load(Ordering::Relaxed) == me;

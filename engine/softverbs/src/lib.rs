@@ -38,6 +38,8 @@ mod device;
 mod domain;
 mod pair;
 mod receives;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod translate;
 mod world;

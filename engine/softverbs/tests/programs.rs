@@ -16,12 +16,30 @@ fn library() -> PathBuf {
     library
 }
 
+/// A program that does not outlive its test.
+struct Running(Option<Child>);
+
+impl Running {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it has not ended")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// The program under the library; `None` if it is not installed.
-fn program(name: &str, args: &[&str]) -> Option<Child> {
+fn program(name: &str, args: &[&str]) -> Option<Running> {
     let mut command = Command::new(name);
     command.args(args).env("LD_PRELOAD", library()).stdout(Stdio::piped()).stderr(Stdio::piped());
     match command.spawn() {
-        Ok(child) => Some(child),
+        Ok(child) => Some(Running(Some(child))),
         Err(error) => {
             eprintln!("{name} cannot be run ({error}): nothing is tested");
             None
@@ -34,25 +52,25 @@ fn port(at: SocketAddr) -> String {
     TcpListener::bind(at).unwrap().local_addr().unwrap().port().to_string()
 }
 
-fn ended(mut child: Child, what: &str) -> Output {
+fn ended(mut running: Running, what: &str) -> Output {
     let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if began.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("{what} does not end: {:?}", child.wait_with_output().unwrap());
-        }
+    let in_time = || began.elapsed() < PATIENCE;
+    while running.child().try_wait().unwrap().is_none() && in_time() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output().unwrap();
+    if !in_time() {
+        running.child().kill().unwrap();
+    }
+    let output = running.0.take().expect("it has not ended").wait_with_output().unwrap();
     assert!(output.status.success(), "{what}: {output:?}");
     output
 }
 
 /// Waits until somebody listens. The connection that finds out is no MPA request, which the library has to bear.
-fn listening(at: SocketAddr, server: &mut Child) {
+fn listening(at: SocketAddr, server: &mut Running) {
     let began = Instant::now();
     while TcpStream::connect(at).is_err() {
-        assert!(server.try_wait().unwrap().is_none(), "the server has ended");
+        assert!(server.child().try_wait().unwrap().is_none(), "the server has ended");
         assert!(began.elapsed() < PATIENCE, "nobody listens at {at}");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -93,13 +111,11 @@ fn rping_is_served_again_and_again() {
     let at = SocketAddr::new(V4.ip(), port.parse().unwrap());
     let Some(mut server) = program("rping", &["-s", "-P", "-a", "127.0.0.1", "-p", &port]) else { return };
     listening(at, &mut server);
-    helper_takes_no_signals(server.id());
+    helper_takes_no_signals(server.child().id());
     for _ in 0..10 {
         let client = program("rping", &["-c", "-a", "127.0.0.1", "-p", &port, "-C", "20", "-V"]).unwrap();
         ended(client, "a client");
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 #[test]
@@ -111,9 +127,16 @@ fn ucmatose_connects_many_and_migrates() {
 
 /// The library's thread blocks all signals: those a program waits for are not for it.
 fn helper_takes_no_signals(process: u32) {
-    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
-    let helper = statuses.into_iter().find(|status| status.contains("Name:\tsoftverbs\n")).expect("a thread");
+    let began = Instant::now();
+    // It names itself, soon after it was started.
+    let helper = loop {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let mut statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+        if let Some(helper) = statuses.find(|status| status.contains("Name:\tsoftverbs\n")) {
+            break helper;
+        }
+        assert!(began.elapsed() < PATIENCE, "the library has no thread");
+    };
     let blocked = helper.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).expect("a mask");
     let blocked = u64::from_str_radix(blocked, 16).unwrap();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGCHLD] {

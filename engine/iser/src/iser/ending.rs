@@ -103,11 +103,18 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// Looks whether the queue pair has refused something for good.
+    #[inline]
     pub(super) fn check_broken(&mut self) {
-        match self.out.take_broken() {
-            None => {}
-            Some(Why::Closed) => self.end(Ended::Failed(ECONNRESET), true),
-            Some(_) => self.end(Ended::Failed(EIO), false),
+        if let Some(why) = self.out.take_broken() {
+            self.on_broken(why);
+        }
+    }
+
+    #[cold]
+    fn on_broken(&mut self, why: Why) {
+        match why {
+            Why::Closed => self.end(Ended::Failed(ECONNRESET), true),
+            _ => self.end(Ended::Failed(EIO), false),
         }
     }
 
@@ -135,6 +142,7 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// All is sent that was to be: a graceful end goes on.
+    #[inline]
     pub(super) fn close_when_sent(&mut self) {
         if self.phase == Phase::Closing && self.out.is_idle() {
             self.end(Ended::Local, false);

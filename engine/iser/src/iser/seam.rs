@@ -12,7 +12,7 @@ use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, Opcode};
 use primitives::{Buf, Tag, span};
 use rdma::limits::MAX_MESSAGE;
-use rdma::{Op, QueuePair, Remote, Sge, Sgl, Stag, WorkRequest};
+use rdma::{Op, QueuePair, Remote, Sge, Stag};
 
 impl<Q: QueuePair> Datamover for Iser<Q> {
     fn phase_collapse(&self) -> bool {
@@ -231,12 +231,12 @@ impl<Q: QueuePair> Iser<Q> {
             self.stats.refused += 1;
             return Err(Later);
         };
-        let bhs = bhs.with_data_segment_length(data.len() as u32);
-        buf.copy_in(0, &Header::PLAIN.encode());
-        buf.copy_in(HEADER, bhs.as_bytes());
-        buf.copy_in(HEADERS, data);
-        let padding = span::padded(data.len()).map_or(0, |len| len - data.len());
-        buf.copy_in(HEADERS + data.len(), &[0; 3][..padding]);
+        buf.copy_in(0, &headers(bhs, data.len() as u32));
+        if !data.is_empty() {
+            buf.copy_in(HEADERS, data);
+            let padding = span::padded(data.len()).map_or(0, |len| len - data.len());
+            buf.copy_in(HEADERS + data.len(), &[0; 3][..padding]);
+        }
         let result = self.out.send(size, buf, op);
         self.check_broken();
         if result.is_ok() {
@@ -248,20 +248,15 @@ impl<Q: QueuePair> Iser<Q> {
 
     /// Queues an RDMA Write; the put comes back if that cannot be done now.
     fn write(&mut self, put: PutData, to: Remote) -> Option<PutData> {
-        let PutData { tag, data, start, len, .. } = put;
-        let sgl = Sgl::one(Sge::new(data, start, len));
-        match self.out.hold(WorkRequest { tag, op: Op::Write { to }, sgl, signalled: false }) {
-            Ok(()) => {
-                self.puts += 1;
-                self.stats.bytes_out += u64::from(len);
-                None
-            }
-            Err(mut request) => {
-                self.check_broken();
-                let data = request.sgl.take_buf().expect("a refused request comes back whole");
-                Some(PutData { data, ..put })
-            }
+        if !self.out.make_way() {
+            self.check_broken();
+            return Some(put);
         }
+        let PutData { tag, data, start, len, .. } = put;
+        self.out.hold(tag, Op::Write { to }, Sge::new(data, start, len));
+        self.puts += 1;
+        self.stats.bytes_out += u64::from(len);
+        None
     }
 
     /// The STag that a SCSI Response closes (RFC 7145 §7.3.2).
@@ -299,6 +294,14 @@ impl<Q: QueuePair> Iser<Q> {
     fn refuses_operations(&self) -> bool {
         self.phase == Phase::Gone || self.done.len() >= self.done_limit
     }
+}
+
+/// What goes in front of a data segment of `len` bytes.
+fn headers(bhs: &Bhs, len: u32) -> [u8; HEADERS] {
+    let mut bytes = [0; HEADERS];
+    bytes[..HEADER].copy_from_slice(&Header::PLAIN.encode());
+    bytes[HEADER..].copy_from_slice(bhs.with_data_segment_length(len).as_bytes());
+    bytes
 }
 
 /// The place of `len` bytes at `offset` of an advertised buffer, if there is one and they do not run past the last

@@ -17,6 +17,8 @@ macro_rules! object {
 
         // SAFETY: the library's calls may come from any thread, and nothing here belongs to one.
         unsafe impl Send for $name {}
+        // SAFETY: the library's calls may come from several threads at once, too; what `&self` can do changes nothing.
+        unsafe impl Sync for $name {}
 
         impl $name {
             fn from_raw(raw: *mut $raw) -> Result<Self, i32> {

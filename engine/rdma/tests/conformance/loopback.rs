@@ -28,7 +28,8 @@ impl<const IWARP: bool> Harness for Loopback<IWARP> {
         let world = World::new(Config { seed: options.seed, latency: Latency { min: 0, max: 5 }, queues: 16 });
         let nodes = ADDRESSES.map(|addr| {
             let config = if IWARP { NodeConfig::iwarp(addr) } else { NodeConfig::infiniband(addr) };
-            world.node(NodeConfig { keeps_depth: !options.overruns_depth, ..config })
+            let rnr_tries = if options.patient { 0 } else { config.rnr_tries };
+            world.node(NodeConfig { keeps_depth: !options.overruns_depth, rnr_tries, ..config })
         });
         Self { world, nodes }
     }

@@ -109,6 +109,7 @@ impl Core {
         self.free_completions(key);
     }
 
+    #[inline]
     pub fn report(&mut self, key: Key, reported: Reported) {
         if let Some(queue) = self.completions.get_mut(key) {
             queue.push(reported);

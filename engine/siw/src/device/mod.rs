@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::limits::{COMPLETION_QUEUES, QUEUE_DEPTH, QUEUES, WINDOWS};
 use crate::pair::{Pair, Plan, Target};
 use primitives::{Key, Slab};
-use rdma::{Counters, Memory, Refused, Stag};
+use rdma::{CompletionBatch, Counters, Memory, Refused, Stag};
 
 /// A device.
 #[derive(Debug)]
@@ -93,17 +93,40 @@ impl Device {
         self.free_if_over(key);
     }
 
-    /// A completion has left its queue.
-    pub fn polled(&mut self, reported: &Reported) {
-        let Some(pair) = self.pairs.get_mut(reported.pair) else { return };
-        pair.polled(reported.shared, reported.completion.opcode);
-        if reported.shared
-            && let Some(shared) = pair.plan().shared.and_then(|s| self.core.receives.get_mut(s))
-        {
-            shared.taken -= 1;
+    /// Moves completions from a queue to `batch`, the oldest first, as many as there is room for; how many. A ring that
+    /// becomes empty begins again where it began: its room for the worst case does not fit a cache, what is used of it
+    /// does.
+    pub fn reap(&mut self, queue: Key, batch: &mut CompletionBatch) -> usize {
+        let Some(waiting) = self.core.completions.get_mut(queue) else { return 0 };
+        let count = waiting.ring.len().min(batch.room());
+        if count == 0 {
+            return 0;
         }
-        if pair.is_over() {
-            self.free_if_over(reported.pair);
+        let mut over = false;
+        for Reported { pair: key, shared, completion } in waiting.ring.drain(..count) {
+            if let Some(pair) = self.pairs.get_mut(key) {
+                pair.polled(shared, completion.opcode);
+                if shared && let Some(shared) = pair.plan().shared.and_then(|s| self.core.receives.get_mut(s)) {
+                    shared.taken -= 1;
+                }
+                over |= pair.is_over();
+            }
+            // There is room, which was asked first.
+            let _ = batch.push(completion);
+        }
+        if over {
+            self.free_all_over();
+        }
+        count
+    }
+
+    /// Seldom: something ended.
+    #[cold]
+    fn free_all_over(&mut self) {
+        for index in 0..self.pairs.capacity() as u32 {
+            if let Some((key, _)) = self.pairs.at(index) {
+                self.free_if_over(key);
+            }
         }
     }
 

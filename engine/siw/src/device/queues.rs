@@ -28,19 +28,10 @@ impl Completions {
         Self { ring, depth, promised: 0, users: 0, abandoned: false }
     }
 
+    #[inline]
     pub fn push(&mut self, reported: Reported) {
         assert!(self.ring.len() < self.depth as usize, "a completion queue overran: its promises were not kept");
         self.ring.push_back(reported);
-    }
-
-    /// The oldest, if there is one. A ring that is empty begins again where it began: its room for the worst case does
-    /// not fit a cache, what is used of it does.
-    pub fn pop(&mut self) -> Option<Reported> {
-        let oldest = self.ring.pop_front();
-        if self.ring.is_empty() {
-            self.ring.clear();
-        }
-        oldest
     }
 }
 
@@ -90,6 +81,7 @@ impl SharedReceives {
 }
 
 /// The completion of a receive.
+#[inline]
 pub(crate) fn received(
     queue: Tag,
     request: ReceiveRequest,

@@ -125,16 +125,13 @@ impl Pair {
         while matches!(self.state, State::Established | State::Replying)
             && let Some(stream) = &mut self.stream
         {
-            let step = stream.receiver.step(&mut core.stats);
-            if step == Step::Starved {
-                break;
-            }
-            let done = match step {
+            let done = match stream.receiver.step(&mut core.stats) {
                 Step::Segment(header, len) => self.begin(core, header, len),
                 Step::Placed => self.finish(core).map_err(Halt::Fault),
                 Step::Empty if self.outbound.open => Err(Halt::Fault(Fault::FPDU)),
                 Step::Broken(fault) => Err(Halt::Fault(fault)),
-                Step::Empty | Step::Starved => Ok(()),
+                Step::Empty => Ok(()),
+                Step::Starved => break,
             };
             match done {
                 Ok(()) => {}
@@ -337,7 +334,7 @@ impl Pair {
         }
         let invalidates = arriving.opcode.invalidates();
         // A peer that still reads from the window it closes is not to be helped.
-        if invalidates && (self.is_in_use(stag) || !self.windows.invalidate(stag)) {
+        if invalidates && (self.is_in_use(stag) || !self.close_for_peer(core, stag)) {
             return Err(Fault::INVALIDATE);
         }
         self.inbound.send_msn = self.inbound.send_msn.wrapping_add(1);
@@ -346,6 +343,11 @@ impl Pair {
             self.complete_receive(core, request, Status::Success, at as u32, invalidates.then_some(stag));
         }
         Ok(())
+    }
+
+    /// Closes what the peer names: a window of this connection, or an exposure of the device.
+    fn close_for_peer(&mut self, core: &mut Core, stag: Stag) -> bool {
+        self.windows.invalidate(stag) || core.exposures.invalidate(stag)
     }
 
     fn finish_read_request(&mut self, core: &Core) -> Result<(), Fault> {

@@ -21,6 +21,7 @@ use arrive::Inbound;
 use primitives::{Key, Tag};
 use rdma::{
     Completion, Counters, Memory, Opcode, Parameters, ReadDepth, ReceiveRequest, RequestId, Room, Sge, Stag, Status,
+    WorkRequest,
 };
 use send_queue::{Entry, SendQueue, Task};
 use std::collections::VecDeque;
@@ -189,6 +190,7 @@ impl Pair {
     }
 
     /// A completion has left its completion queue: its place is free.
+    #[inline]
     pub fn polled(&mut self, shared: bool, opcode: Opcode) {
         if shared {
             self.unpolled_shared -= 1;
@@ -227,15 +229,20 @@ impl Pair {
         core.wake = 0;
     }
 
+    /// Completes what is done of the send queue.
+    #[inline]
+    fn complete_ripe(&mut self, core: &mut Core) {
+        let Some(queue) = core.completions.get_mut(self.plan.completions) else { return };
+        for entry in self.send.take_ripe() {
+            let completion = completed(self.plan.name, entry, Status::Success, &mut self.counters);
+            queue.push(Reported { pair: self.key, shared: false, completion });
+        }
+    }
+
     /// Completes a request of the send queue.
     fn complete(&mut self, core: &mut Core, entry: Entry, status: Status) {
-        let opcode = entry.task.opcode();
-        let byte_len = if status.is_ok() { entry.sgl.len() } else { 0 };
-        let bytes = if opcode == Opcode::Read { &mut self.counters.bytes_in } else { &mut self.counters.bytes_out };
-        *bytes += u64::from(byte_len);
-        let (queue, tag, sgl) = (self.plan.name, entry.tag, entry.sgl);
-        let completion = Completion { queue, tag, opcode, status, byte_len, invalidated: None, sgl };
-        self.report(core, false, completion);
+        let completion = completed(self.plan.name, entry, status, &mut self.counters);
+        core.report(self.plan.completions, Reported { pair: self.key, shared: false, completion });
     }
 
     /// Completes a receive, of this queue pair's own or of a shared queue.
@@ -249,15 +256,29 @@ impl Pair {
     ) {
         let completion = received(self.plan.name, request, status, len, invalidated);
         self.counters.bytes_in += u64::from(completion.byte_len);
-        self.report(core, self.plan.shared.is_some(), completion);
-    }
-
-    fn report(&mut self, core: &mut Core, shared: bool, completion: Completion) {
-        self.counters.completions += 1;
-        self.counters.flushed += u64::from(completion.status == Status::Flushed);
+        count(status, &mut self.counters);
+        let shared = self.plan.shared.is_some();
         self.unpolled_shared += u32::from(shared);
         core.report(self.plan.completions, Reported { pair: self.key, shared, completion });
     }
+}
+
+/// The completion of a request of the send queue.
+#[inline]
+fn completed(queue: Tag, entry: Entry, status: Status, counters: &mut Counters) -> Completion {
+    let opcode = entry.opcode();
+    let WorkRequest { tag, sgl, .. } = entry.request;
+    let byte_len = if status.is_ok() { sgl.len() } else { 0 };
+    let bytes = if opcode == Opcode::Read { &mut counters.bytes_in } else { &mut counters.bytes_out };
+    *bytes += u64::from(byte_len);
+    count(status, counters);
+    Completion { queue, tag, opcode, status, byte_len, invalidated: None, sgl }
+}
+
+#[inline]
+fn count(status: Status, counters: &mut Counters) {
+    counters.completions += 1;
+    counters.flushed += u64::from(status == Status::Flushed);
 }
 
 fn extent(buf: &primitives::Buf) -> Memory {

@@ -1,12 +1,12 @@
 //! Posting: what is checked before a request is taken.
 
 use super::send_queue::Entry;
-use super::{Pair, State, Task};
+use super::{Pair, State};
 use crate::device::Core;
 use crate::memory::Regions;
 use primitives::Tag;
 use rdma::limits::MAX_MESSAGE;
-use rdma::{Access, Op, Opcode, ReceiveRequest, Refusal, Remote, Sge, Sgl, Why, WorkRequest};
+use rdma::{Access, Op, ReceiveRequest, Refusal, Remote, Sge, Why, WorkRequest};
 
 /// Most elements of a request; what an [`Sgl`] holds.
 pub(crate) const MAX_SGE: u8 = rdma::limits::MAX_SGE as u8;
@@ -17,12 +17,25 @@ pub(crate) fn check_receive(regions: &Regions, request: &ReceiveRequest) -> Resu
     if known { Ok(()) } else { Err(Why::Unregistered) }
 }
 
-fn check_memory<'a>(regions: &Regions, mut sges: impl Iterator<Item = &'a Sge>, in_range: bool) -> Result<(), Why> {
-    if !in_range {
-        return Err(Why::Range);
+/// All elements are in known regions, as they should be in their buffers, and no more than `most` bytes together.
+#[inline]
+fn check_memory<'a>(
+    regions: &Regions,
+    sges: impl Iterator<Item = &'a Sge>,
+    fits: impl Fn(&Sge) -> bool,
+    most: u32,
+) -> Result<(), Why> {
+    let (mut len, mut in_range, mut known) = (0u32, true, true);
+    for sge in sges {
+        len = len.saturating_add(sge.len);
+        in_range &= fits(sge);
+        known &= regions.knows(sge.addr(), sge.len as usize);
     }
-    let known = sges.all(|sge| regions.knows(sge.addr(), sge.len as usize));
-    if known { Ok(()) } else { Err(Why::Unregistered) }
+    match (in_range && len <= most, known) {
+        (false, _) => Err(Why::Range),
+        (true, false) => Err(Why::Unregistered),
+        (true, true) => Ok(()),
+    }
 }
 
 impl Pair {
@@ -37,14 +50,14 @@ impl Pair {
         Ok(())
     }
 
+    #[inline]
     pub fn post_send(&mut self, core: &Core, request: WorkRequest) -> Result<(), Refusal<WorkRequest>> {
         if let Err(why) = self.may_post(core, &request) {
             self.counters.refused += 1;
             return Err(Refusal { request, why });
         }
-        let WorkRequest { tag, op, sgl, signalled } = request;
-        self.counters.signalled += u64::from(signalled);
-        match op {
+        self.counters.signalled += u64::from(request.signalled);
+        match request.op {
             Op::Send { invalidate, .. } => {
                 self.counters.sends += 1;
                 self.counters.send_invalidates += u64::from(invalidate.is_some());
@@ -53,13 +66,14 @@ impl Pair {
             Op::Read { .. } => self.counters.reads += 1,
             Op::Invalidate(_) => self.counters.invalidates += 1,
         }
-        self.send.push(Entry::new(tag, Task::Op(op), sgl, signalled));
+        self.send.push(Entry::new(request));
         Ok(())
     }
 
     pub fn bind(&mut self, core: &mut Core, tag: Tag, sge: Sge, access: Access) -> Result<Remote, Refusal<Sge>> {
-        let fits = if access == Access::RemoteRead { sge.is_source() } else { sge.is_sink() };
-        let allowed = self.may_send().and_then(|()| check_memory(&core.regions, std::iter::once(&sge), fits));
+        let fits = if access == Access::RemoteRead { Sge::is_source } else { Sge::is_sink };
+        let allowed = self.may_send();
+        let allowed = allowed.and_then(|()| check_memory(&core.regions, std::iter::once(&sge), fits, u32::MAX));
         let opened = match allowed {
             Ok(()) => self.windows.open(sge, access, core.random.next()).map_err(|sge| (sge, Why::Windows)),
             Err(why) => Err((sge, why)),
@@ -67,7 +81,7 @@ impl Pair {
         match opened {
             Ok(remote) => {
                 self.counters.binds += 1;
-                self.send.push(Entry::new(tag, Task::Bind(remote.stag), Sgl::NONE, false));
+                self.send.push(Entry::bind(tag, remote.stag));
                 Ok(remote)
             }
             Err((request, why)) => {
@@ -87,6 +101,7 @@ impl Pair {
         if self.receive.out >= self.receive.depth { Err(Why::Full) } else { check_receive(&core.regions, request) }
     }
 
+    #[inline]
     fn may_send(&self) -> Result<(), Why> {
         match self.state {
             State::Error => Err(Why::Closed),
@@ -96,19 +111,24 @@ impl Pair {
         }
     }
 
+    #[inline]
     fn may_post(&self, core: &Core, request: &WorkRequest) -> Result<(), Why> {
         self.may_send()?;
         let sgl = &request.sgl;
-        let (possible, in_range) = match request.op {
-            Op::Send { .. } | Op::Write { .. } => (true, sgl.iter().all(Sge::is_source)),
-            Op::Read { .. } => (sgl.count() <= 1, sgl.iter().all(Sge::is_sink)),
-            Op::Invalidate(_) => (sgl.count() == 0, true),
-        };
-        if !possible || sgl.count() > usize::from(MAX_SGE) {
-            return Err(Why::Unsupported);
+        match request.op {
+            Op::Send { .. } | Op::Write { .. } => check_memory(&core.regions, sgl.iter(), Sge::is_source, MAX_MESSAGE),
+            Op::Read { .. } if sgl.count() > 1 => Err(Why::Unsupported),
+            Op::Read { .. } => {
+                check_memory(&core.regions, sgl.iter(), Sge::is_sink, MAX_MESSAGE)?;
+                if self.send.reads() >= self.depth.ord { Err(Why::ReadDepth) } else { Ok(()) }
+            }
+            Op::Invalidate(_) => {
+                if sgl.count() == 0 {
+                    Ok(())
+                } else {
+                    Err(Why::Unsupported)
+                }
+            }
         }
-        check_memory(&core.regions, sgl.iter(), in_range && sgl.len() <= MAX_MESSAGE)?;
-        let read = request.op.opcode() == Opcode::Read;
-        if read && self.send.reads() >= self.depth.ord { Err(Why::ReadDepth) } else { Ok(()) }
     }
 }

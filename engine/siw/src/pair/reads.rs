@@ -51,6 +51,12 @@ impl InboundReads {
         fits
     }
 
+    /// There is one whose response is to be framed, or to be framed further.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.framed < self.queue.len()
+    }
+
     /// The one whose response is to be framed next.
     pub fn next(&self) -> Option<InboundRead> {
         self.queue.get(self.framed).copied()
@@ -66,6 +72,7 @@ impl InboundReads {
     }
 
     /// Forgets those whose response is sent; whether there were any.
+    #[inline]
     pub fn retire(&mut self, sent: u64) -> bool {
         let before = self.queue.len();
         while self.framed > 0 && self.queue.front().is_some_and(|r| r.ends <= sent) {

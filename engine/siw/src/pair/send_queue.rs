@@ -1,7 +1,7 @@
 //! The send queue of one queue pair: requests from posting to completion.
 
 use primitives::Tag;
-use rdma::{Op, Opcode, Sgl, Stag, Status};
+use rdma::{Op, Opcode, Sgl, Stag, Status, WorkRequest};
 use std::collections::VecDeque;
 
 /// What a place in the send queue is for.
@@ -11,37 +11,46 @@ pub(crate) enum Task {
     Op(Op),
 }
 
-impl Task {
-    pub const fn opcode(self) -> Opcode {
-        match self {
-            Self::Bind(_) => Opcode::Bind,
-            Self::Op(op) => op.opcode(),
-        }
-    }
-}
-
 /// A request.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub tag: Tag,
-    pub task: Task,
-    pub sgl: Sgl,
-    pub signalled: bool,
+    /// As it was posted: taking it apart and putting it together again would cost more than all that is done to it.
+    pub request: WorkRequest,
+    /// It opens the window that its operation names.
+    binds: bool,
     /// Where in the outgoing stream it ends, once it is framed.
     ends: u64,
     /// Of a Read: its response is complete.
     answered: bool,
-    /// How it failed.
-    status: Option<Status>,
 }
 
 impl Entry {
-    pub fn new(tag: Tag, task: Task, sgl: Sgl, signalled: bool) -> Self {
-        Self { tag, task, sgl, signalled, ends: 0, answered: false, status: None }
+    #[inline]
+    pub fn new(request: WorkRequest) -> Self {
+        Self { request, binds: false, ends: 0, answered: false }
     }
 
+    pub fn bind(tag: Tag, stag: Stag) -> Self {
+        let request = WorkRequest { tag, op: Op::Invalidate(stag), sgl: Sgl::NONE, signalled: false };
+        Self { binds: true, ..Self::new(request) }
+    }
+
+    #[inline]
+    pub fn task(&self) -> Task {
+        match self.request.op {
+            Op::Invalidate(stag) if self.binds => Task::Bind(stag),
+            op => Task::Op(op),
+        }
+    }
+
+    #[inline]
+    pub fn opcode(&self) -> Opcode {
+        if self.binds { Opcode::Bind } else { self.request.op.opcode() }
+    }
+
+    #[inline]
     fn is_done(&self, sent: u64) -> bool {
-        self.ends <= sent && (self.answered || self.task.opcode() != Opcode::Read)
+        self.ends <= sent && (self.answered || self.opcode() != Opcode::Read)
     }
 }
 
@@ -61,6 +70,8 @@ pub(crate) struct SendQueue {
     /// How many at the front are done, and how many of those may be told of.
     done: usize,
     ripe: usize,
+    /// How the request failed that was to be framed next. Nothing is framed after that.
+    failure: Option<Status>,
 }
 
 impl SendQueue {
@@ -75,6 +86,7 @@ impl SendQueue {
             reads: 0,
             done: 0,
             ripe: 0,
+            failure: None,
         }
     }
 
@@ -91,9 +103,10 @@ impl SendQueue {
     }
 
     /// Adds a request. There must be [room](Self::room).
+    #[inline]
     pub fn push(&mut self, entry: Entry) {
         self.out += 1;
-        self.reads += u16::from(entry.task.opcode() == Opcode::Read);
+        self.reads += u16::from(entry.opcode() == Opcode::Read);
         self.entries.push_back(entry);
     }
 
@@ -105,11 +118,13 @@ impl SendQueue {
     }
 
     /// The request to be framed next, or further.
+    #[inline]
     pub fn next(&self) -> Option<&Entry> {
         if self.begun < self.rung { self.entries.get(self.begun) } else { None }
     }
 
     /// The request is framed up to the position `ends` of the stream, where it ends.
+    #[inline]
     pub fn framed(&mut self, ends: u64) {
         if let Some(entry) = self.entries.get_mut(self.begun) {
             entry.ends = ends;
@@ -118,16 +133,20 @@ impl SendQueue {
         }
     }
 
+    /// The request being framed is framed up to its byte `end` of `total`, at the position `queued` of the stream.
+    #[inline]
+    pub fn framed_to(&mut self, end: u32, total: u32, queued: u64) {
+        if end == total { self.framed(queued) } else { self.offset = end }
+    }
+
     /// The request that was to be framed fails.
     pub fn failed(&mut self, status: Status) {
-        if let Some(entry) = self.entries.get_mut(self.begun) {
-            entry.status = Some(status);
-        }
+        self.failure = Some(status);
     }
 
     /// The oldest Read that waits for its response has it.
     pub fn answered(&mut self) {
-        let waits = |e: &&mut Entry| e.task.opcode() == Opcode::Read && !e.answered;
+        let waits = |e: &&mut Entry| e.opcode() == Opcode::Read && !e.answered;
         if let Some(entry) = self.entries.range_mut(self.done..).find(waits) {
             entry.answered = true;
             self.reads -= 1;
@@ -135,29 +154,27 @@ impl SendQueue {
     }
 
     /// The kernel has everything up to the position `sent` of the stream.
+    #[inline]
     pub fn advance(&mut self, sent: u64) {
         while self.done < self.begun
             && let Some(entry) = self.entries.get(self.done).filter(|e| e.is_done(sent))
         {
             self.done += 1;
-            if entry.signalled {
+            if entry.request.signalled {
                 self.ripe = self.done;
             }
         }
     }
 
-    /// Takes the oldest request out that is done, and a signalled one is done with or behind it.
-    pub fn take_ripe(&mut self) -> Option<Entry> {
-        self.ripe = self.ripe.checked_sub(1)?;
-        self.done -= 1;
-        self.begun -= 1;
-        self.rung -= 1;
-        let oldest = self.entries.pop_front();
-        if self.entries.is_empty() {
-            // Begins again at its beginning, which is in a cache.
-            self.entries.clear();
-        }
-        oldest
+    /// Takes out what is done, up to the last signalled request that is, the oldest first. To be run to its end.
+    #[inline]
+    pub fn take_ripe(&mut self) -> impl Iterator<Item = Entry> {
+        let ripe = std::mem::take(&mut self.ripe);
+        self.done -= ripe;
+        self.begun -= ripe;
+        self.rung -= ripe;
+        // A queue that becomes empty by this begins again at its beginning, which is in a cache.
+        self.entries.drain(..ripe)
     }
 
     /// Takes the oldest request out, whatever became of it, and how it ended: nothing succeeds after a failure.
@@ -165,18 +182,20 @@ impl SendQueue {
         let entry = self.entries.pop_front()?;
         let done = self.done > 0;
         self.done = self.done.saturating_sub(1);
-        (self.rung, self.begun, self.ripe, self.reads) = (0, 0, 0, 0);
-        let failure = entry.status.unwrap_or(Status::Flushed);
-        Some((entry, if done { Status::Success } else { failure }))
+        let failure = if self.begun == 0 { self.failure.take() } else { None };
+        self.begun = self.begun.saturating_sub(1);
+        (self.rung, self.ripe, self.reads) = (0, 0, 0);
+        Some((entry, if done { Status::Success } else { failure.unwrap_or(Status::Flushed) }))
     }
 
     /// A completion was polled: its place is free.
+    #[inline]
     pub fn polled(&mut self) {
         self.out -= 1;
     }
 
     pub fn memory(&self) -> impl Iterator<Item = &rdma::Sge> {
-        self.entries.iter().flat_map(|e| e.sgl.iter())
+        self.entries.iter().flat_map(|e| e.request.sgl.iter())
     }
 }
 
@@ -185,7 +204,7 @@ mod tests {
     use super::*;
 
     fn entry(n: u16, op: Op, signalled: bool) -> Entry {
-        Entry::new(Tag::new(0, 0, n, 0), Task::Op(op), Sgl::NONE, signalled)
+        Entry::new(WorkRequest { tag: Tag::new(0, 0, n, 0), op, sgl: Sgl::NONE, signalled })
     }
 
     const READ: Op = Op::Read { from: rdma::Remote { stag: Stag(1), va: 0 } };
@@ -203,12 +222,12 @@ mod tests {
             queue.framed(ends);
         }
         queue.advance(30);
-        assert!(queue.take_ripe().is_none() && queue.reads() == 1);
+        assert!(queue.take_ripe().next().is_none() && queue.reads() == 1);
         queue.answered();
         queue.advance(29);
-        assert!(queue.take_ripe().is_none());
+        assert!(queue.take_ripe().next().is_none());
         queue.advance(30);
-        let order: Vec<u16> = std::iter::from_fn(|| queue.take_ripe()).map(|e| e.tag.index()).collect();
+        let order: Vec<u16> = queue.take_ripe().map(|e| e.request.tag.index()).collect();
         assert_eq!((order, queue.reads(), queue.room()), (vec![0, 1, 2], 0, 1), "a place is free when it is polled");
         queue.polled();
         assert_eq!(queue.room(), 2);

@@ -1,6 +1,6 @@
 //! From the queues to the wire.
 
-use super::reads::{InboundRead, InboundReads, OutboundRead};
+use super::reads::{InboundReads, OutboundRead};
 use super::send_queue::Entry;
 use super::{Pair, State, Task};
 use crate::device::Core;
@@ -62,7 +62,7 @@ impl Pair {
 
     /// There is something to be framed, as far as one can tell.
     pub(super) fn has_work(&self) -> bool {
-        self.outbound.open && (self.outbound.reads.next().is_some() || self.send.next().is_some())
+        self.outbound.open && (self.outbound.reads.is_waiting() || self.send.next().is_some())
     }
 
     /// Sends what there is. A socket that was full is only tried again if it is `writable`.
@@ -113,9 +113,7 @@ impl Pair {
         let (sent, all) = (stream.outbox.sent(), stream.outbox.is_empty());
         self.outbound.reads.retire(sent);
         self.send.advance(sent);
-        while let Some(entry) = self.send.take_ripe() {
-            self.complete(core, entry, Status::Success);
-        }
+        self.complete_ripe(core);
         if self.state == State::Replying && all {
             self.establish(core, rdma::PrivateData::EMPTY);
         }
@@ -128,28 +126,32 @@ impl Pair {
             return Framed::All;
         }
         loop {
+            let respond_first = self.outbound.reads.is_waiting() && self.is_response_first(mode);
             let Some(stream) = &mut self.stream else { return Framed::All };
             if !stream.outbox.has_room() || stream.outbox.queued() - stream.outbox.sent() >= limit {
                 return Framed::Full;
             }
-            let response = self.outbound.reads.next();
-            let begun = (self.outbound.reads.offset > 0, self.send.offset > 0);
-            let first = begun.0 || (!begun.1 && (self.outbound.response_next || self.send.next().is_none()));
-            match response {
-                Some(read) if first && (mode == Mode::Usual || begun.0) => {
-                    respond(&mut stream.outbox, &mut self.outbound.reads, read, stream.fpdu);
-                    self.outbound.response_next = false;
+            if respond_first {
+                respond(&mut stream.outbox, &mut self.outbound.reads, stream.fpdu);
+                self.outbound.response_next = false;
+                continue;
+            }
+            match self.frame_request(core, mode) {
+                Framed::Full => self.outbound.response_next = true,
+                // A response may still go out while a request has to wait for it.
+                Framed::Stalled if self.outbound.reads.is_waiting() && !self.outbound.response_next => {
+                    self.outbound.response_next = true;
                 }
-                _ => match self.frame_request(core, mode) {
-                    Framed::Full => self.outbound.response_next = true,
-                    // A response may still go out while a request has to wait for it.
-                    Framed::Stalled if response.is_some() && !self.outbound.response_next => {
-                        self.outbound.response_next = true;
-                    }
-                    framed => return framed,
-                },
+                framed => return framed,
             }
         }
+    }
+
+    /// Of a response and a request, the response goes on or begins.
+    fn is_response_first(&self, mode: Mode) -> bool {
+        let begun = (self.outbound.reads.offset > 0, self.send.offset > 0);
+        let may_begin = mode == Mode::Usual && !begun.1;
+        begun.0 || (may_begin && (self.outbound.response_next || self.send.next().is_none()))
     }
 
     /// Frames the next piece of the next request; `Full` when that is done.
@@ -157,7 +159,7 @@ impl Pair {
         let Some(entry) = self.send.next() else { return Framed::All };
         let Some(stream) = &mut self.stream else { return Framed::All };
         let outbox = &mut stream.outbox;
-        match entry.task {
+        match entry.task() {
             Task::Bind(stag) => {
                 self.windows.bound(stag);
                 self.send.framed(0);
@@ -176,32 +178,24 @@ impl Pair {
                 let ulp = invalidate.map_or(0, |stag| stag.0);
                 let place = Place::Untagged { ulp, queue: 0, msn, mo: offset };
                 let segment = Segment { opcode: Opcode::send(solicited, invalidate.is_some()), place, offset };
-                let end = segment.frame(outbox, &entry.sgl, stream.fpdu);
-                if end == entry.sgl.len() {
+                let total = entry.request.sgl.len();
+                let end = segment.frame(outbox, &entry.request.sgl, total, stream.fpdu);
+                if end == total {
                     self.outbound.send_msn = msn;
                 }
-                self.advance_request(end);
+                self.send.framed_to(end, total, outbox.queued());
             }
             Task::Op(Op::Write { to }) => {
                 let offset = self.send.offset;
                 // An offset that wraps is for the peer to refuse: it knows its buffers.
                 let place = Place::Tagged { stag: to.stag.0, to: to.va.wrapping_add(u64::from(offset)) };
                 let segment = Segment { opcode: Opcode::Write, place, offset };
-                let end = segment.frame(outbox, &entry.sgl, stream.fpdu);
-                self.advance_request(end);
+                let total = entry.request.sgl.len();
+                let end = segment.frame(outbox, &entry.request.sgl, total, stream.fpdu);
+                self.send.framed_to(end, total, outbox.queued());
             }
         }
         Framed::Full
-    }
-
-    /// The request being framed is framed up to its byte `end`.
-    fn advance_request(&mut self, end: u32) {
-        let (Some(entry), Some(stream)) = (self.send.next(), &self.stream) else { return };
-        if end == entry.sgl.len() {
-            self.send.framed(stream.outbox.queued());
-        } else {
-            self.send.offset = end;
-        }
     }
 
     fn invalidate(&mut self, stag: Stag, mode: Mode) -> Framed {
@@ -242,23 +236,23 @@ fn room(fpdu: usize, header: usize) -> u32 {
 }
 
 impl Segment {
-    /// Frames as much of `sgl` as fits an FPDU; returns where in the message that ends.
-    fn frame(&self, outbox: &mut Outbox, sgl: &Sgl, fpdu: usize) -> u32 {
+    /// Frames as much of `sgl`, of `total` bytes, as fits an FPDU; returns where in the message that ends.
+    #[inline]
+    fn frame(&self, outbox: &mut Outbox, sgl: &Sgl, total: u32, fpdu: usize) -> u32 {
         let header_len = if self.opcode.is_tagged() { ddp::TAGGED_LEN } else { ddp::UNTAGGED_LEN };
-        let total = sgl.len();
         let end = total.min(self.offset.saturating_add(room(fpdu, header_len)));
         let header = Header { last: end == total, opcode: self.opcode, place: self.place };
         let payload = (end - self.offset) as usize;
         outbox.open(&header, payload);
-        let mut begin = 0;
+        let (mut skip, mut left) = (self.offset, end - self.offset);
         for sge in sgl.iter() {
-            // The part of this element between `offset` and `end`, all of them bytes of the message.
-            let (from, to) = (self.offset.clamp(begin, begin + sge.len), end.clamp(begin, begin + sge.len));
-            let at = sge.buf.as_ptr().wrapping_add((sge.start + (from - begin)) as usize);
+            let from = skip.min(sge.len);
+            let len = left.min(sge.len - from);
+            let at = sge.buf.as_ptr().wrapping_add((sge.start + from) as usize);
             // SAFETY: posting checked that the element lies in its buffer, whose memory is valid and out of its
             // owner's hands until the request completes: not before the kernel has these bytes, or with the outbox.
-            unsafe { outbox.payload(at, (to - from) as usize) };
-            begin += sge.len;
+            unsafe { outbox.payload(at, len as usize) };
+            (skip, left) = (skip - from, left - len);
         }
         outbox.close(header_len + payload);
         end
@@ -267,13 +261,13 @@ impl Segment {
 
 /// Frames a Read Request, with a name for its sink that nobody had before.
 fn ask(outbox: &mut Outbox, entry: &Entry, from: rdma::Remote, msn: u32, random: &mut Random) -> OutboundRead {
-    let sink = entry.sgl.iter().next();
+    let sink = entry.request.sgl.iter().next();
     let to = sink.map_or(std::ptr::null_mut(), |s| s.buf.as_ptr().wrapping_add(s.start as usize));
     let stag = (random.next() >> 1).max(1);
     let request = ReadRequest {
         sink_stag: stag,
         sink_to: to.addr() as u64,
-        len: entry.sgl.len(),
+        len: entry.request.sgl.len(),
         source_stag: from.stag.0,
         source_to: from.va,
     };
@@ -285,7 +279,8 @@ fn ask(outbox: &mut Outbox, entry: &Entry, from: rdma::Remote, msn: u32, random:
 }
 
 /// Frames the next piece of the response to a Read.
-fn respond(outbox: &mut Outbox, reads: &mut InboundReads, read: InboundRead, fpdu: usize) {
+fn respond(outbox: &mut Outbox, reads: &mut InboundReads, fpdu: usize) {
+    let Some(read) = reads.next() else { return };
     let offset = reads.offset;
     let end = read.len.min(offset.saturating_add(room(fpdu, ddp::TAGGED_LEN)));
     let place = Place::Tagged { stag: read.sink_stag, to: read.sink_to.wrapping_add(u64::from(offset)) };

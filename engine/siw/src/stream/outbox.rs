@@ -33,6 +33,8 @@ pub(crate) enum Sent {
 pub(crate) struct Outbox {
     headers: Box<[u8]>,
     used: usize,
+    /// Where in it the bytes begin that are in no piece yet: they become one when other memory follows them.
+    run: usize,
     /// All since the last time nothing was left; those from `first` on are not sent, or not all of it.
     pieces: Vec<iovec>,
     first: usize,
@@ -56,6 +58,7 @@ impl Outbox {
         Self {
             headers: vec![0; HEADERS].into_boxed_slice(),
             used: 0,
+            run: 0,
             pieces: Vec::with_capacity(PIECES),
             first: 0,
             ends: Vec::with_capacity(PIECES),
@@ -73,6 +76,7 @@ impl Outbox {
     }
 
     /// One more FPDU fits.
+    #[inline]
     pub fn has_room(&self) -> bool {
         // An FPDU has at most two pieces of payload, one in front, one behind and one between them.
         self.used + FRAMING <= HEADERS
@@ -82,11 +86,13 @@ impl Outbox {
     }
 
     /// Position in the stream behind everything queued.
+    #[inline]
     pub fn queued(&self) -> u64 {
         self.queued
     }
 
     /// Position in the stream up to which the kernel has taken everything.
+    #[inline]
     pub fn sent(&self) -> u64 {
         self.sent
     }
@@ -105,22 +111,22 @@ impl Outbox {
         let mut bytes = [0; mpa::MAX_FRAME];
         let len = frame.encode(&mut bytes);
         self.own(&bytes[..len]);
-        self.end();
+        self.ends.push(self.queued);
     }
 
     /// Begins an FPDU with `payload` bytes behind its header. There must be [room](Self::has_room). What follows is
     /// exactly that many bytes by [`Outbox::payload`] and [`Outbox::inline`], and [`Outbox::close`].
+    #[inline(always)] // So that no header is made only to be taken apart again.
     pub fn open(&mut self, header: &Header, payload: usize) {
-        let mut bytes = [0; LENGTH + ddp::UNTAGGED_LEN];
-        let mut ddp = [0; ddp::UNTAGGED_LEN];
-        let len = header.encode(&mut ddp);
+        let [high, low, ddp @ ..] = self.next::<{ LENGTH + ddp::UNTAGGED_LEN }>();
+        let len = header.encode(ddp);
         debug_assert!(LENGTH + len + payload <= MAX_FPDU);
-        bytes[..LENGTH].copy_from_slice(&((len + payload) as u16).to_be_bytes());
-        bytes[LENGTH..].copy_from_slice(&ddp);
-        if self.crc.is_some() {
-            self.crc = Some(Crc32c::new());
+        [*high, *low] = ((len + payload) as u16).to_be_bytes();
+        if let Some(crc) = &mut self.crc {
+            *crc = Crc32c::new();
+            crc.update(&self.headers[self.used..self.used + LENGTH + len]);
         }
-        self.inline(&bytes[..LENGTH + len]);
+        self.took(LENGTH + len);
     }
 
     /// Adds bytes that are copied: few.
@@ -137,6 +143,7 @@ impl Outbox {
     /// # Safety
     /// `from` must be valid for reads of `len` bytes until [`Outbox::sent`] has reached what [`Outbox::queued`] is
     /// then, or the outbox is dropped.
+    #[inline]
     pub unsafe fn payload(&mut self, from: *const u8, len: usize) {
         if len == 0 {
             return;
@@ -146,25 +153,28 @@ impl Outbox {
             unsafe { cover(crc, from, len) };
         }
         if len <= INLINE && self.used + len + FRAMING <= HEADERS {
-            let mut bytes = [0; INLINE];
-            // SAFETY: `len` ≤ `INLINE` bytes are readable (above), and the array is our own.
-            unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), len) };
-            return self.own(&bytes[..len]);
+            let to = &mut self.headers[self.used..self.used + len];
+            // SAFETY: `len` bytes are readable (above), and `to` is as long and this box's own.
+            unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), len) };
+            return self.took(len);
         }
         self.queued += len as u64;
+        self.end_run();
         self.push(from, len);
     }
 
     /// Ends the FPDU whose ULPDU had `ulpdu` bytes.
+    #[inline]
     pub fn close(&mut self, ulpdu: usize) {
         let padding = padding(ulpdu);
-        let mut tail = [0; 3 + CRC];
+        *self.next() = [0; 3 + CRC];
         if let Some(crc) = &mut self.crc {
+            let tail = &mut self.headers[self.used..self.used + padding + CRC];
             crc.update(&tail[..padding]);
-            tail[padding..padding + CRC].copy_from_slice(&crc.to_wire());
+            tail[padding..].copy_from_slice(&crc.to_wire());
         }
-        self.own(&tail[..padding + CRC]);
-        self.end();
+        self.took(padding + CRC);
+        self.ends.push(self.queued);
         self.fpdus += 1;
     }
 
@@ -173,6 +183,7 @@ impl Outbox {
         if self.is_empty() {
             return Sent::All;
         }
+        self.end_run();
         // SAFETY: the pieces name this box's own bytes and memory that is valid by the contract of `payload`.
         let mut n = match unsafe { socket.writev(&self.pieces[self.first..]) } {
             Ok(n) => n,
@@ -210,6 +221,7 @@ impl Outbox {
     }
 
     fn copy_until(&mut self, end: u64, out: &mut Vec<u8>) {
+        self.end_run();
         let mut left = (end - self.sent) as usize;
         out.reserve(left);
         for piece in &self.pieces[self.first..] {
@@ -229,28 +241,43 @@ impl Outbox {
     fn rewind(&mut self) {
         self.pieces.clear();
         self.ends.clear();
-        (self.first, self.used, self.base) = (0, 0, self.sent);
+        (self.first, self.used, self.run, self.base) = (0, 0, 0, self.sent);
     }
 
-    /// Adds bytes of the buffer of headers, to the piece before if that is where it ends.
+    /// Copies bytes into the buffer of headers.
     fn own(&mut self, bytes: &[u8]) {
         self.headers[self.used..self.used + bytes.len()].copy_from_slice(bytes);
-        let from = self.headers.as_mut_ptr().wrapping_add(self.used).cast_const();
-        self.used += bytes.len();
-        self.queued += bytes.len() as u64;
-        match self.pieces.last_mut() {
-            Some(last) if last.iov_base.addr() + last.iov_len == from.addr() => last.iov_len += bytes.len(),
-            _ => self.push(from, bytes.len()),
+        self.took(bytes.len());
+    }
+
+    /// The next bytes of the buffer of headers. They are there: see [`Outbox::has_room`].
+    #[inline]
+    fn next<const N: usize>(&mut self) -> &mut [u8; N] {
+        const { assert!(N <= FRAMING) };
+        self.headers[self.used..].first_chunk_mut().expect("an FPDU was begun without room for it")
+    }
+
+    /// The next bytes of the buffer of headers are written.
+    #[inline]
+    fn took(&mut self, len: usize) {
+        self.used += len;
+        self.queued += len as u64;
+    }
+
+    /// Makes a piece of what was written to the buffer of headers since the last.
+    #[inline]
+    fn end_run(&mut self) {
+        if self.run < self.used {
+            let from = self.headers.as_mut_ptr().wrapping_add(self.run).cast_const();
+            self.push(from, self.used - self.run);
+            self.run = self.used;
         }
     }
 
+    #[inline]
     fn push(&mut self, from: *const u8, len: usize) {
         debug_assert!(self.pieces.len() < PIECES);
         self.pieces.push(iovec { iov_base: from.cast_mut().cast(), iov_len: len });
-    }
-
-    fn end(&mut self) {
-        self.ends.push(self.queued);
     }
 }
 

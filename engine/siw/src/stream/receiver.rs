@@ -155,11 +155,7 @@ impl Receiver {
     pub fn step(&mut self, stats: &mut Stats) -> Step {
         loop {
             match self.state {
-                State::Header => {
-                    if let Some(step) = self.take_header(stats) {
-                        return step;
-                    }
-                }
+                State::Header => return self.take_header(stats),
                 State::Deciding { header } => return Step::Segment(header, self.payload),
                 State::Staging => {
                     if self.tail - self.head < self.payload {
@@ -246,40 +242,47 @@ impl Receiver {
         if self.large > 0 && !self.crc { room.min(missing) } else { room }
     }
 
-    /// Takes the header of an FPDU out of staging. `None` when the state has changed.
-    fn take_header(&mut self, stats: &mut Stats) -> Option<Step> {
+    /// Takes the header of an FPDU out of staging.
+    #[inline]
+    fn take_header(&mut self, stats: &mut Stats) -> Step {
         let front = &self.staging[self.head..self.tail];
-        let Some(&[high, low]) = front.first_chunk::<LENGTH>() else { return Some(Step::Starved) };
+        let Some(&[high, low]) = front.first_chunk::<LENGTH>() else { return Step::Starved };
         let ulpdu = usize::from(u16::from_be_bytes([high, low]));
         let total = LENGTH + ulpdu + padding(ulpdu) + CRC;
         // Known to `window` even if the rest is not there yet.
         self.ulpdu = ulpdu;
         if self.crc || ulpdu == 0 {
-            let Some(fpdu) = front.get(..total) else { return Some(Step::Starved) };
+            let Some(fpdu) = front.get(..total) else { return Step::Starved };
             let (covered, sum) = fpdu.split_at(total - CRC);
             if self.crc && crc::crc32c(covered) != sum {
-                return Some(self.broken(Fault::CRC));
+                return self.broken(Fault::CRC);
             }
         }
         if ulpdu == 0 {
             self.head += total;
             stats.fpdus_in += 1;
-            return Some(Step::Empty);
+            return Step::Empty;
         }
-        let Some(&control) = front.get(LENGTH) else { return Some(Step::Starved) };
+        let Some(&control) = front.get(LENGTH) else { return Step::Starved };
         let len = ddp::len_of(control);
-        let Some(payload) = ulpdu.checked_sub(len) else { return Some(self.broken(Fault::FPDU)) };
-        let Some(bytes) = front.get(LENGTH..LENGTH + len) else { return Some(Step::Starved) };
-        self.ddp[..len].copy_from_slice(bytes);
+        let Some(payload) = ulpdu.checked_sub(len) else { return self.broken(Fault::FPDU) };
+        let Some(bytes) = front.get(LENGTH..LENGTH + len) else { return Step::Starved };
+        match front[LENGTH..].first_chunk() {
+            // A copy of a fixed size is the cheaper one; what is too much is not looked at.
+            Some(bytes) => self.ddp = *bytes,
+            None => self.ddp[..len].copy_from_slice(bytes),
+        }
         (self.ddp_len, self.payload) = (len, payload);
         self.head += LENGTH + len;
         stats.fpdus_in += 1;
         self.large = if payload >= DIRECT_MIN { DIRECT_MEMORY } else { self.large.saturating_sub(1) };
         match Header::decode(&self.ddp[..len]) {
-            Ok(header) => self.state = State::Deciding { header },
-            Err(fault) => return Some(self.broken(fault)),
+            Ok(header) => {
+                self.state = State::Deciding { header };
+                Step::Segment(header, payload)
+            }
+            Err(fault) => self.broken(fault),
         }
-        None
     }
 
     fn broken(&mut self, fault: Fault) -> Step {
@@ -288,6 +291,7 @@ impl Receiver {
     }
 
     /// Copies what is staged of the payload to its place; `false` when there is more to come.
+    #[inline]
     fn place_staged(&mut self, stats: &mut Stats) -> bool {
         let State::Placing { to, left } = self.state else { return true };
         let n = left.min(self.tail - self.head);
@@ -303,6 +307,7 @@ impl Receiver {
     }
 
     /// Takes padding and CRC away; `false` until they are there.
+    #[inline]
     fn take_trailer(&mut self) -> bool {
         let len = padding(self.ulpdu) + CRC;
         let there = self.tail - self.head >= len;

@@ -63,6 +63,7 @@ impl Header {
     ///
     /// # Errors
     /// What is wrong with it, as a Terminate message says it.
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let &[control, rdmap, ..] = bytes else { return Err(Fault::FPDU) };
         let tagged = control & TAGGED != 0;
@@ -81,6 +82,7 @@ impl Header {
     }
 
     /// Writes the header; returns how many bytes it takes.
+    #[inline(always)] // With `Outbox::open`.
     pub fn encode(&self, out: &mut [u8; UNTAGGED_LEN]) -> usize {
         out[0] = DDP_VERSION | if self.last { LAST } else { 0 };
         out[1] = RDMAP_VERSION | self.opcode as u8;
@@ -102,11 +104,16 @@ impl Header {
     }
 }
 
+#[inline]
 fn tagged_place(bytes: &[u8]) -> Option<Place> {
+    let bytes = bytes.first_chunk::<TAGGED_LEN>()?;
     Some(Place::Tagged { stag: span::be32(bytes, 2)?, to: span::be64(bytes, 6)? })
 }
 
+#[inline]
 fn untagged_place(bytes: &[u8]) -> Option<Place> {
+    // Of this length, so that the bounds are checked once.
+    let bytes = bytes.first_chunk::<UNTAGGED_LEN>()?;
     Some(Place::Untagged {
         ulp: span::be32(bytes, 2)?,
         queue: span::be32(bytes, 6)?,

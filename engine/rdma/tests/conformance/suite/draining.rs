@@ -12,6 +12,7 @@ pub fn every_request_completes_once<H: Harness>() {
     link.bytes(Side::Server, announce);
     let mut posted = vec![];
     for _ in 0..4 {
+        link.receive(Side::Client, 0);
         let sink = link.plain(Side::Server, 100, 0);
         posted.push(link.post(Side::Server, 0, Op::Read { from: window }, Sgl::one(Sge::filled(sink)), false));
         let data = link.plain(Side::Server, 100, 0);
@@ -116,9 +117,13 @@ pub fn at_any_moment<H: Harness>() {
         for side in Side::BOTH {
             link.disconnected(side, 0);
             link.drained(side, 0);
-            let sends: Vec<_> = link.end(side).done.iter().filter(|c| c.opcode == Opcode::Send).collect();
-            let failed = sends.iter().position(|c| !c.status.is_ok()).unwrap_or(sends.len());
-            assert!(sends[failed..].iter().all(|c| c.status == Status::Flushed), "nothing succeeds after a failure");
+            let done = link.end(side).done.iter().filter(|c| c.opcode == Opcode::Send);
+            let sends: Vec<_> = done.map(|c| c.status).collect();
+            let failed = sends.iter().position(|status| !status.is_ok()).unwrap_or(sends.len());
+            // What an eager device was about to send may tell in its own way that the connection is over.
+            let first = usize::from(link.harness.leeway().eager);
+            let flushed = sends.iter().skip(failed + first).all(|status| *status == Status::Flushed);
+            assert!(flushed, "nothing succeeds after a failure: {sends:?}");
         }
         for (side, _, window) in open {
             link.reclaim(side, 0, window.stag);

@@ -65,9 +65,9 @@ impl Siw {
     }
 
     /// Lets every peer of this device read or write all of a region, or of a part of one, at its addresses, until it is
-    /// [concealed](Siw::conceal), or a peer closes it to all by a Send with Invalidate. For owners that hand such keys to
-    /// peers they trust with the whole region: windows made by [`QueuePair::bind`] are each for one connection and one
-    /// buffer.
+    /// [concealed](Siw::conceal), or a peer closes it to all by a Send with Invalidate. For owners that hand such keys
+    /// to peers they trust with the whole region: windows made by [`QueuePair::bind`] are each for one connection and
+    /// one buffer.
     ///
     /// # Errors
     /// [`Refused::Gone`] if the memory is not [known](Provider::add_memory), or none; [`Refused::Limit`].

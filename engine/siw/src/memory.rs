@@ -92,7 +92,8 @@ impl Exposures {
         Ok(())
     }
 
-    /// Closes an exposure to all peers, as one of them asks by a Send with Invalidate. Its owner still has to remove it.
+    /// Closes an exposure to all peers, as one of them asks by a Send with Invalidate. Removing it is still up to its
+    /// owner.
     pub fn invalidate(&mut self, stag: Stag) -> bool {
         let slot = self.slots.get_mut((stag.0 & INDEX) as usize).and_then(Option::as_mut);
         let Some(exposure) = slot.filter(|e| e.stag == stag.0) else { return false };

@@ -18,8 +18,8 @@ SUSPECT = re.compile(r"(?=.*\b(?:iser|isert|siw\w*|rxe\w*|rdma\w*|iscsi|connecti
                      r"(?=.*(?:error|fail|time[d-]* ?out|abort|reset|terminat|unexpected|invalid|recovery|reject))",
                      re.IGNORECASE)
 HARMLESS = re.compile(r"iwpm_register_pid|speed is unknown|siw: module verification failed")
-# What the initiator says when it loses a connection and gets it back.
-LOST_CONNECTION = re.compile(r"detected conn error|iser.*(?:error|event|failure connecting)|ping timeout|"
+# What the initiator says when it loses a connection and gets it back; -107 is ENOTCONN, for a command on its way then.
+LOST_CONNECTION = re.compile(r"detected conn error|iser.*(?:error|event|failure connecting|failed.*-107)|ping timeout|"
                              r"Power-on or device reset", re.IGNORECASE)
 
 # How long a capture in a guest may last.

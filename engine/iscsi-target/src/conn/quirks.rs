@@ -1,6 +1,6 @@
 //! What initiators in use cannot do, and how they are spared it.
 //!
-//! libiscsi before 1.20 (that of Debian 12, below QEMU there) over iSER announces immediate data that it does not send,
+//! libiscsi 1.19 (that of Debian 12, below QEMU there) over iSER announces immediate data that it does not send,
 //! and fails commands of more than 256 KiB before they are sent. It is told from Linux's initiator by its private data,
 //! which does not invite remote invalidation; whoever else does not either loses little.
 

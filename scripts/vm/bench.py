@@ -18,9 +18,10 @@ SUSPECT = re.compile(r"(?=.*\b(?:iser|isert|siw\w*|rxe\w*|rdma\w*|iscsi|connecti
                      r"(?=.*(?:error|fail|time[d-]* ?out|abort|reset|terminat|unexpected|invalid|recovery|reject))",
                      re.IGNORECASE)
 HARMLESS = re.compile(r"iwpm_register_pid|speed is unknown|siw: module verification failed")
-# What the initiator says when it loses a connection and gets it back; -107 is ENOTCONN, for a command on its way then.
-LOST_CONNECTION = re.compile(r"detected conn error|iser.*(?:error|event|failure connecting|failed.*-107)|ping timeout|"
-                             r"Power-on or device reset", re.IGNORECASE)
+# What the initiator and its transport say when they lose a connection and get it back. What they must not lose is what
+# the disk above them was asked to do: a line about that is never expected.
+LOST_CONNECTION = re.compile(r"detected conn error|ping timeout|Power-on or device reset|\b(?:iser|siw\w*|rxe\w*): ",
+                             re.IGNORECASE)
 
 # How long a capture in a guest may last.
 CAPTURE_SECONDS = 3600

@@ -45,9 +45,9 @@ class Session:
             wait("the engine to see the end of all sessions", 10, lambda: not self.engine.rpc("iscsi_get_connections"))
 
     def check_connections(self, number):
-        """The engine has as many connections as the initiator, of the same kind."""
+        """The engine has as many connections as the initiator, of the same kind, as soon as earlier ones have ended."""
+        wait(f"{number} connections", 10, lambda: len(self.engine.rpc("iscsi_get_connections")) == number)
         connections = self.engine.rpc("iscsi_get_connections")
-        require(len(connections) == number, f"expected {number} connections, the engine has {connections}")
         for connection in connections:
             require(connection.get("transport", "tcp") == self.transport, f"not {self.transport}: {connection}")
 

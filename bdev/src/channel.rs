@@ -39,6 +39,20 @@ pub trait Channel {
     /// The operation itself, when the channel is full: keep it and try again after the next [`Channel::reap`].
     fn submit(&mut self, io: Io) -> Result<(), Io>;
 
+    /// Operations may be done at once, by [`Channel::run`].
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
+    /// Does a read or a write here and now, without waiting for anything: it never was outstanding. What is wrong with
+    /// it is told as in a completion.
+    ///
+    /// # Errors
+    /// The operation, untouched, when that is not possible, or not now: [`Channel::submit`] it.
+    fn run(&mut self, io: Io) -> Result<Done, Io> {
+        Err(io)
+    }
+
     /// Starts what was submitted since the last kick: one doorbell a turn.
     fn kick(&mut self);
 
@@ -106,9 +120,9 @@ impl<T, const N: usize> Batch<T, N> {
     }
 
     /// Takes every item, in order; the batch is empty afterwards.
-    pub fn drain(&mut self) -> impl Iterator<Item = T> {
+    pub fn drain(&mut self) -> Drain<'_, T> {
         let len = core::mem::take(&mut self.len);
-        self.items[..len].iter_mut().filter_map(Option::take)
+        Drain { rest: self.items[..len].iter_mut() }
     }
 
     /// The items from the `start`th on, to be rewritten in place by a layer that just reaped them from below.
@@ -132,5 +146,29 @@ impl<T, const N: usize> Batch<T, N> {
     #[must_use]
     pub fn room(&self) -> usize {
         N - self.len
+    }
+}
+
+/// The items of a [`Batch`] on their way out. Those that are not taken are dropped with the next use of their place.
+#[derive(Debug)]
+pub struct Drain<'a, T> {
+    rest: core::slice::IterMut<'a, Option<T>>,
+}
+
+impl<T> Drain<'_, T> {
+    /// The next item, if it is one of those wanted.
+    #[inline]
+    pub fn next_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        let first = self.rest.as_slice().first()?.as_ref()?;
+        if wanted(first) { self.next() } else { None }
+    }
+}
+
+impl<T> Iterator for Drain<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.rest.next()?.take()
     }
 }

@@ -7,7 +7,7 @@
 //! Devices: [`null`], [`malloc`] (memory), [`uring`] (file or block device), [`sim`] (crashable, for tests). Ways to
 //! reach a device that lives elsewhere: [`remote`] (on another core), [`worker`] (on a thread of its own, behind a
 //! blocking library). Devices on top of devices: [`layer`]. The [`Registry`] knows them all by name, and the channels
-//! it opens count ([`stats`]).
+//! it opens count ([`stats`]) and keep to the device's rate limits ([`qos`]).
 
 pub mod channel;
 pub mod check;
@@ -19,6 +19,7 @@ pub mod limits;
 mod link;
 pub mod malloc;
 pub mod null;
+pub mod qos;
 pub mod registry;
 pub mod remote;
 mod shape;
@@ -38,6 +39,7 @@ pub use layer::delay::Delay;
 pub use layer::error::ErrorInjector;
 pub use malloc::Malloc;
 pub use null::Null;
+pub use qos::RateLimits;
 pub use registry::Registry;
 pub use remote::Remote;
 pub use shape::CreateError;

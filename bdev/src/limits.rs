@@ -22,8 +22,17 @@ pub const SUBSCRIBERS: usize = 1024;
 /// Largest medium in bytes: what a signed file offset can address.
 pub const MEDIUM_BYTES: u64 = i64::MAX as u64;
 
+/// The longest write for which `malloc` fetches the blocks it lends into the cache.
+pub const MALLOC_PREFETCH_BYTES: u64 = 16 * 1024;
+
+/// Bytes that `malloc` copies for an operation without making it wait for a reap.
+pub const MALLOC_BYTES_AT_ONCE: u64 = 64 * 1024;
+
 /// Bytes that `malloc` copies or zeroes in one reap, so that a large operation does not stall the core's other work.
 pub const MALLOC_BYTES_PER_REAP: u64 = 256 * 1024;
+
+/// Longest read, in bytes, that a null device lends zeroes for; a longer one takes the caller's buffer.
+pub const NULL_LEND_BYTES: usize = 1024 * 1024;
 
 /// Errors injected into one device at a time.
 pub const INJECTIONS: usize = 64;
@@ -43,9 +52,23 @@ pub const URING_FIXED_BYTES: usize = 1 << 30;
 /// Fixed buffers registered with one ring.
 pub const URING_FIXED_BUFFERS: usize = 1024;
 
+/// How long the kernel's thread that takes a ring's entries spins without any before it sleeps, in milliseconds.
+pub const URING_THREAD_IDLE_MS: u32 = 1000;
+
 /// How long the probe for polled completions waits for its one read, in milliseconds.
 pub const IOPOLL_PROBE_MS: u64 = 100;
 
 /// How long a closing channel waits for the kernel to let go of its operations, in seconds. Afterwards their memory
 /// is leaked, never freed.
 pub const CLOSE_SECONDS: u64 = 30;
+
+/// How long what a core draws of a rate limit is meant to last: it draws, and takes part in the division of the
+/// rate, once in so many nanoseconds.
+pub const QOS_INTERVAL_NS: u64 = 500_000;
+
+/// What a rate limit allows at once after a pause: what it would have allowed in so many nanoseconds, but at least one
+/// operation or one large buffer.
+pub const QOS_BURST_NS: u64 = 5_000_000;
+
+/// Highest rate limit, in operations or megabytes a second.
+pub const QOS_RATE: u64 = 1 << 40;

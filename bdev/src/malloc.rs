@@ -17,9 +17,9 @@ use crate::io::{Done, Io, Op, Status};
 use crate::limits;
 use crate::shape::{self, CreateError, Identity};
 
-mod store;
+pub(crate) mod store;
 
-use store::Store;
+use store::{Lender, Store};
 
 /// What a RAM disk is made of.
 #[derive(Clone, Debug, Default)]
@@ -114,36 +114,37 @@ struct Job {
 #[derive(Debug)]
 struct MallocChannel {
     geometry: Geometry,
-    store: Arc<Store>,
+    memory: Lender,
     copies: Fifo<Job>,
     /// Unmaps and write-zeroes: apart from the copies, as one of them may take many turns.
     zeroings: Fifo<Job>,
     finished: Fifo<Done>,
-    /// Buffers lent and not come back.
-    lent: usize,
 }
 
 impl MallocChannel {
     fn new(geometry: Geometry, store: Arc<Store>) -> Self {
         let fifo = limits::CHANNEL_DEPTH;
         let (copies, zeroings, finished) = (Fifo::new(fifo), Fifo::new(fifo), Fifo::new(fifo));
-        Self { geometry, store, copies, zeroings, finished, lent: 0 }
+        Self { geometry, memory: Lender::new(store), copies, zeroings, finished }
+    }
+
+    /// What an operation has to move; `Err` with its status if that is nothing.
+    fn judge(&self, io: &Io) -> Result<Extent, Status> {
+        let extent = check(io, &self.geometry, FEATURES)?;
+        let lent = io.data.as_ref().filter(|data| data.home() == Home::Lent);
+        match lent {
+            // Already where it belongs; but only if it is what was lent for just these blocks.
+            Some(data) if self.memory.store().is_lent(extent, data) => Err(Status::Ok),
+            Some(_) => Err(Status::Failed(libc::EINVAL)),
+            None if io.op == Op::Flush => Err(Status::Ok),
+            None => Ok(extent),
+        }
     }
 
     /// Queues an operation for its share of the next reaps, or finishes it if there is nothing to move.
     fn accept(&mut self, io: Io) {
-        let verdict = check(&io, &self.geometry, FEATURES).and_then(|extent| {
-            let lent = io.data.as_ref().filter(|data| data.home() == Home::Lent);
-            match lent {
-                // Already where it belongs; but only if it is what was lent for just these blocks.
-                Some(data) if self.store.is_lent(extent, data) => Err(Status::Ok),
-                Some(_) => Err(Status::Failed(libc::EINVAL)),
-                None if io.op == Op::Flush => Err(Status::Ok),
-                None => Ok(extent),
-            }
-        });
         // Each queue has room for all operations there may be, see `submit`.
-        match verdict {
+        match self.judge(&io) {
             Err(status) => drop(self.finished.push(io.done(status, self.geometry.block_size))),
             Ok(extent) => {
                 let zeroing = matches!(io.op, Op::Unmap | Op::WriteZeroes);
@@ -197,12 +198,33 @@ impl Channel for MallocChannel {
         Ok(())
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, io: Io) -> Result<Done, Io> {
+        if !matches!(io.op, Op::Read | Op::Write) {
+            return Err(io);
+        }
+        let block_size = self.geometry.block_size;
+        match self.judge(&io) {
+            Err(status) => Ok(io.done(status, block_size)),
+            // What takes long takes turns with the others.
+            Ok(extent) if extent.bytes > limits::MALLOC_BYTES_AT_ONCE || !self.copies.is_empty() => Err(io),
+            Ok(extent) => {
+                let mut job = Job { io, extent, moved: 0 };
+                job.step(self.memory.store(), extent.bytes);
+                Ok(job.io.done(Status::Ok, block_size))
+            }
+        }
+    }
+
     fn kick(&mut self) {}
 
     fn reap(&mut self, done: &mut DoneBatch) {
         self.finished.reap(done);
-        Self::work(&mut self.copies, &self.store, self.geometry.block_size, done);
-        Self::work(&mut self.zeroings, &self.store, self.geometry.block_size, done);
+        Self::work(&mut self.copies, self.memory.store(), self.geometry.block_size, done);
+        Self::work(&mut self.zeroings, self.memory.store(), self.geometry.block_size, done);
     }
 
     fn abort(&mut self, tag: Tag) -> AbortOutcome {
@@ -219,31 +241,22 @@ impl Channel for MallocChannel {
         if !matches!(op, Op::Read | Op::Write) {
             return None;
         }
-        let mut buf = self.store.lend(extent)?;
+        let mut buf = self.memory.lend(extent)?;
         if op == Op::Read {
             buf.set_len(buf.capacity());
+        } else if extent.bytes <= limits::MALLOC_PREFETCH_BYTES {
+            // What is copied there comes soon; where it goes is rarely in a cache.
+            self.memory.store().prefetch(extent);
         }
-        self.lent += 1;
         Some(buf)
     }
 
     fn give_back(&mut self, buf: Buf) {
-        debug_assert_eq!(buf.home(), Home::Lent);
-        self.lent = self.lent.saturating_sub(1);
+        self.memory.give_back(buf);
     }
 
     fn outstanding(&self) -> usize {
         self.copies.len() + self.zeroings.len() + self.finished.len()
-    }
-}
-
-impl Drop for MallocChannel {
-    fn drop(&mut self) {
-        if self.lent > 0 {
-            tracing::error!(buffers = self.lent, "memory of a RAM disk is still lent; it is never freed");
-            // An adapter may still write to it.
-            std::mem::forget(self.store.clone());
-        }
     }
 }
 

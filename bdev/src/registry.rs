@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reactors::Core;
@@ -12,11 +12,14 @@ use thiserror::Error;
 
 use crate::channel::Channel;
 use crate::device::{Bdev, OpenError};
+use crate::qos::{Qos, RateLimits, Throttling};
 use crate::shape::{self, CreateError};
-use crate::stats::{Counted, DeviceStats};
+use crate::stats::DeviceStats;
 use crate::{limits, uuid};
+use underlay::Underlay;
 
 mod claim;
+mod underlay;
 
 pub use claim::{Claim, User};
 
@@ -57,7 +60,7 @@ pub enum RegistryError {
         /// The limit.
         limit: usize,
     },
-    /// The name is not acceptable.
+    /// The name, or a rate limit, is not acceptable.
     #[error(transparent)]
     Name(#[from] CreateError),
 }
@@ -100,13 +103,43 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub(crate) struct Lifeline {
     pub stats: DeviceStats,
-    removed: AtomicBool,
+    pub qos: Arc<Qos>,
+    /// Of `REMOVED` and `LIMITED`, what is true: one look at it tells the data path that nothing is.
+    state: AtomicU8,
 }
 
+const REMOVED: u8 = 1;
+const LIMITED: u8 = 2;
+
 impl Lifeline {
+    /// The device is in plain service: neither being removed nor under a rate limit.
+    pub fn is_plain(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == 0
+    }
+
     /// No new operations.
     pub fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) & REMOVED != 0
+    }
+
+    /// There is a rate limit.
+    pub fn is_limited(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & LIMITED != 0
+    }
+
+    fn remove(&self) {
+        self.state.fetch_or(REMOVED, Ordering::Relaxed);
+        self.qos.wake();
+    }
+
+    fn limit(&self, limits: RateLimits) -> Result<(), CreateError> {
+        self.qos.set(limits)?;
+        if limits.is_none() {
+            self.state.fetch_and(!LIMITED, Ordering::Relaxed);
+        } else {
+            self.state.fetch_or(LIMITED, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
@@ -231,11 +264,57 @@ impl Registry {
     /// # Errors
     /// When there is no such device.
     pub fn with_stats<R>(&self, name: &str, f: impl FnOnce(&DeviceStats) -> R) -> Result<R, RegistryError> {
-        let lifeline = match find(&self.shared.lock(), name) {
-            Some(entry) => entry.lifeline.clone(),
-            None => return Err(RegistryError::NotFound { name: name.to_owned() }),
-        };
-        Ok(f(&lifeline.stats))
+        Ok(f(&self.lifeline(name)?.stats))
+    }
+
+    fn lifeline(&self, name: &str) -> Result<Arc<Lifeline>, RegistryError> {
+        let found = find(&self.shared.lock(), name).map(|entry| entry.lifeline.clone());
+        found.ok_or_else(|| RegistryError::NotFound { name: name.to_owned() })
+    }
+
+    /// Replaces a device's rate limits. Open channels follow within a turn; what waits for a limit that is gone goes
+    /// on.
+    ///
+    /// # Errors
+    /// When a limit is too high, there is no such device or it is being removed.
+    pub fn set_limits(&self, name: &str, limits: RateLimits) -> Result<(), RegistryError> {
+        // Under the lock: of two changes at a time, one is complete before the other.
+        let mut devices = self.shared.lock();
+        Ok(find_mut(&mut devices, name)?.lifeline.limit(limits)?)
+    }
+
+    /// A device's rate limits.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn limits(&self, name: &str) -> Result<RateLimits, RegistryError> {
+        Ok(self.lifeline(name)?.qos.limits())
+    }
+
+    /// What a device's rate limits held up since the last [`Registry::reset_throttling`].
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn throttling(&self, name: &str) -> Result<Throttling, RegistryError> {
+        Ok(self.lifeline(name)?.qos.throttling())
+    }
+
+    /// Counts what is held up from zero.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn reset_throttling(&self, name: &str) -> Result<(), RegistryError> {
+        self.lifeline(name)?.qos.reset();
+        Ok(())
+    }
+
+    /// The device of this name, alias or UUID, for a layer to be built on: its channels count, and keep to the
+    /// device's limits, as those that [`Registry::open`] opens.
+    #[must_use]
+    pub fn underlay(&self, name: &str) -> Option<Arc<dyn Bdev>> {
+        let devices = self.shared.lock();
+        let entry = find(&devices, name)?;
+        Some(Arc::new(Underlay::new(entry.bdev.clone(), entry.lifeline.clone())))
     }
 
     /// Opens this core's channel, with statistics.
@@ -243,18 +322,8 @@ impl Registry {
     /// # Errors
     /// When there is no such device, it is being removed, or it cannot be opened.
     pub fn open(&self, core: &mut Core, name: &str) -> Result<Box<dyn Channel>, OpenError> {
-        let gone = || OpenError::Removed { name: name.to_owned() };
-        let (bdev, lifeline) = {
-            let devices = self.shared.lock();
-            let entry = find(&devices, name).ok_or_else(gone)?;
-            (entry.bdev.clone(), entry.lifeline.clone())
-        };
-        if lifeline.is_removed() {
-            return Err(gone());
-        }
-        let channel = bdev.open(core)?;
-        let clock = core.spawner().clone();
-        Ok(Box::new(Counted::new(channel, clock, bdev.geometry().block_size, lifeline)))
+        let device = self.underlay(name).ok_or_else(|| OpenError::Removed { name: name.to_owned() })?;
+        device.open(core)
     }
 
     /// Notes that `user` uses the device. LUNs share a device; a layer has it for itself.
@@ -289,7 +358,7 @@ impl Registry {
             if let Some((_, layer)) = entry.users.iter().find(|(_, user)| user.is_exclusive()) {
                 return Err(RegistryError::Busy { name: name.to_owned(), user: layer.clone() });
             }
-            entry.lifeline.removed.store(true, Ordering::Relaxed);
+            entry.lifeline.remove();
             let (name, unused) = (entry.bdev.name().to_owned(), entry.users.is_empty());
             if unused {
                 devices.remove(&name);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use reactors::{Arena, Core};
+use reactors::{Arena, Core, CpuId};
 
 use crate::channel::Channel;
 use crate::device::{Bdev, Features, Geometry, OpenError};
@@ -59,6 +59,8 @@ pub struct Uring {
     id: Identity,
     medium: Arc<Medium>,
     poll: bool,
+    /// Where a thread of the kernel's takes what the channels submit.
+    thread: Option<CpuId>,
     discards: Option<Worker>,
     arena: Arena,
 }
@@ -86,9 +88,22 @@ impl Uring {
     /// # Errors
     /// When a parameter is not acceptable, the file cannot be opened or is in use, or there is no io_uring.
     pub fn create(params: &UringParams, arena: &Arena) -> Result<Arc<Self>, CreateError> {
+        Self::new(params, arena, None)
+    }
+
+    /// As [`Uring::create`], but every channel has a thread of the kernel's on `cpu` that submits and completes in its
+    /// stead (SQPOLL): no system call while there is work. The thread spins; `cpu` must not be a reactor's.
+    ///
+    /// # Errors
+    /// As [`Uring::create`].
+    pub fn create_threaded(params: &UringParams, arena: &Arena, cpu: CpuId) -> Result<Arc<Self>, CreateError> {
+        Self::new(params, arena, Some(cpu))
+    }
+
+    fn new(params: &UringParams, arena: &Arena, thread: Option<CpuId>) -> Result<Arc<Self>, CreateError> {
         let id = Identity::new(&params.name, params.uuid)?;
         // Now, and not when the first core opens a channel: the operator is still there to be told.
-        Ring::new().map_err(ring::explain)?;
+        make_ring(thread).map_err(ring::explain)?;
         let (backing, geometry) = Backing::open(params)?;
         let writable = !params.read_only;
         let features = Features {
@@ -107,7 +122,7 @@ impl Uring {
         };
         let (shape, zeroes, enters) = (Shape::new(geometry), Zeroes::new(), AtomicU64::new(0));
         let medium = Arc::new(Medium { backing, shape, features, zeroes, enters });
-        Ok(Arc::new(Self { id, medium, poll, discards, arena: arena.clone() }))
+        Ok(Arc::new(Self { id, medium, poll, thread, discards, arena: arena.clone() }))
     }
 
     /// Takes over the file's present size after it was grown or shrunk; returns the blocks there are now. Tell the
@@ -170,6 +185,11 @@ impl Uring {
     }
 }
 
+/// The ring for everything that is not polled.
+fn make_ring(thread: Option<CpuId>) -> std::io::Result<Ring> {
+    thread.map_or_else(Ring::new, Ring::threaded)
+}
+
 impl Bdev for Uring {
     fn name(&self) -> &str {
         &self.id.name
@@ -193,7 +213,7 @@ impl Bdev for Uring {
 
     fn open(&self, core: &mut Core) -> Result<Box<dyn Channel>, OpenError> {
         let mut fixed = FixedBuffers::new(fixed::pool_memory(core, &self.arena));
-        let mut ring = Ring::new().map_err(self.failed("setting up io_uring"))?;
+        let mut ring = make_ring(self.thread).map_err(self.failed("setting up io_uring"))?;
         let polled = match self.poll {
             true => Some(Ring::polled().map_err(self.failed("setting up a polled io_uring"))?),
             false => None,

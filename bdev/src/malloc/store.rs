@@ -1,6 +1,7 @@
-//! The memory of a RAM disk.
+//! The memory of a RAM disk, and the handles to it that are lent.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use primitives::{Buf, Home};
 use reactors::Region;
@@ -10,7 +11,7 @@ use crate::check::Extent;
 /// Memory that all channels of one device, on any core, and datamovers, read and write at the same time. As with DMA
 /// to one page nobody orders them but the initiators; so no reference to it is ever formed, bytes are only copied.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     region: Region,
     bytes: u64,
 }
@@ -22,14 +23,35 @@ impl Store {
         Self { region, bytes }
     }
 
-    /// A handle to the extent, if one can be that long.
-    pub fn lend(&self, extent: Extent) -> Option<Buf> {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A handle to the extent, if one can be that long. See [`Lender`], which counts them.
+    fn lend(&self, extent: Extent) -> Option<Buf> {
         let capacity = u32::try_from(extent.bytes).ok()?;
         let ptr = self.at(extent);
-        // SAFETY: the bytes lie in the region, which was zeroed; a channel that lent memory keeps the store alive
-        // until it has come back (see its `Drop`), and lent memory may be shared.
+        // SAFETY: the bytes lie in the region, which was zeroed; the lender keeps the store alive until they have come
+        // back (see its `Drop`), and lent memory may be shared.
         Some(unsafe { Buf::from_raw(ptr, capacity, Home::Lent) })
     }
+
+    /// Begins to bring the extent into the cache, for somebody who is about to copy something there.
+    #[cfg(target_arch = "x86_64")]
+    pub fn prefetch(&self, extent: Extent) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        let start = self.at(extent).as_ptr().cast_const().cast::<i8>();
+        for at in (0..extent.bytes as usize).step_by(LINE) {
+            // SAFETY: the extent was checked by `at`; a prefetch reads nothing that a program could see.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(at)) };
+        }
+    }
+
+    /// Where there is no stable way to say so, the processor finds out by itself.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn prefetch(&self, _: Extent) {}
 
     /// `buf` is what [`Store::lend`] gave for the extent.
     pub fn is_lent(&self, extent: Extent, buf: &Buf) -> bool {
@@ -69,4 +91,44 @@ fn inside(buf: &Buf, at: u64, bytes: u64) -> (usize, usize) {
     let end = at.checked_add(bytes).filter(|end| *end <= buf.capacity() as u64);
     assert!(end.is_some(), "{bytes} bytes at {at} are not in a buffer of {}", buf.capacity());
     (at as usize, bytes as usize)
+}
+
+/// One channel's handle to a store: counts what it lent.
+#[derive(Debug)]
+pub(crate) struct Lender {
+    store: Arc<Store>,
+    /// Buffers lent and not come back.
+    lent: usize,
+}
+
+impl Lender {
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store, lent: 0 }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A handle to the extent, if one can be that long.
+    pub fn lend(&mut self, extent: Extent) -> Option<Buf> {
+        let buf = self.store.lend(extent)?;
+        self.lent += 1;
+        Some(buf)
+    }
+
+    pub fn give_back(&mut self, buf: Buf) {
+        debug_assert_eq!(buf.home(), Home::Lent);
+        self.lent = self.lent.saturating_sub(1);
+    }
+}
+
+impl Drop for Lender {
+    fn drop(&mut self) {
+        if self.lent > 0 {
+            tracing::error!(buffers = self.lent, "memory of a block device is still lent; it is never freed");
+            // An adapter may still write to it.
+            std::mem::forget(self.store.clone());
+        }
+    }
 }

@@ -12,8 +12,11 @@ use crate::channel::{AbortOutcome, Channel, DoneBatch};
 use crate::fifo::Fifo;
 use crate::io::{Done, Io, Op, Status};
 use crate::limits;
+use crate::qos::Gate;
 use crate::registry::Lifeline;
 use crate::track::Tracker;
+
+mod special;
 
 /// Counts operations, and refuses new ones once the device is being removed.
 pub(crate) struct Counted {
@@ -25,6 +28,8 @@ pub(crate) struct Counted {
     counters: Arc<Counters>,
     tracker: Tracker<Started>,
     refused: Fifo<Done>,
+    /// Where operations wait while the device is under a rate limit.
+    gate: Option<Box<Gate>>,
     /// The reset of extremes this channel has seen.
     extremes: u32,
 }
@@ -42,7 +47,7 @@ impl Counted {
         let counters = lifeline.stats.opened();
         let extremes = lifeline.stats.extremes.load(Ordering::Relaxed);
         let refused = Fifo::new(limits::CHANNEL_DEPTH);
-        Self { below, clock, block_size, lifeline, counters, tracker: Tracker::new(), refused, extremes }
+        Self { below, clock, block_size, lifeline, counters, tracker: Tracker::new(), refused, gate: None, extremes }
     }
 
     fn stats(&self) -> &DeviceStats {
@@ -57,6 +62,18 @@ impl Counted {
         }
     }
 
+    /// Counts an operation that ended after `latency` nanoseconds.
+    #[inline]
+    fn record(&self, op: Op, blocks: u64, status: Status, latency: u64) {
+        let bytes = blocks.saturating_mul(self.block_size.into());
+        self.counters.ops[op as usize].count(status, bytes, latency);
+        if self.stats().histogram.load(Ordering::Relaxed) {
+            let reads = op == Op::Read;
+            let latencies = if reads { &self.counters.read_latencies } else { &self.counters.write_latencies };
+            latencies.record(latency);
+        }
+    }
+
     fn set_in_flight(&self) {
         self.counters.in_flight.store(self.outstanding() as u64, Ordering::Relaxed);
     }
@@ -64,17 +81,26 @@ impl Counted {
 
 impl Channel for Counted {
     fn submit(&mut self, io: Io) -> Result<(), Io> {
-        // Lent memory goes home in any case; what it was lent for has happened.
-        if self.lifeline.is_removed() && !io.is_lent() {
-            if self.outstanding() >= limits::CHANNEL_DEPTH {
-                return Err(io);
-            }
-            // Room was just seen.
-            let _ = self.refused.push(io.done(Status::Removed, self.block_size));
-            return Ok(());
+        if !self.lifeline.is_plain() {
+            return self.submit_specially(io);
         }
         let started = Started { op: io.op, at: self.clock.now(), blocks: io.blocks };
         self.tracker.submit(&mut *self.below, io, started)
+    }
+
+    fn is_immediate(&self) -> bool {
+        self.below.is_immediate()
+    }
+
+    fn run(&mut self, io: Io) -> Result<Done, Io> {
+        if !self.lifeline.is_plain() || self.gate.is_some() {
+            return Err(io);
+        }
+        let (op, blocks) = (io.op, io.blocks);
+        let done = self.below.run(io)?;
+        self.follow_reset();
+        self.record(op, blocks, done.status, 0);
+        Ok(done)
     }
 
     fn kick(&mut self) {
@@ -85,31 +111,29 @@ impl Channel for Counted {
     fn reap(&mut self, done: &mut DoneBatch) {
         self.refused.reap(done);
         let start = done.len();
+        if self.gate.is_some() {
+            self.turn_gate(done);
+        }
         self.below.reap(done);
         if done.len() == start {
             return;
         }
         self.follow_reset();
-        let (now, histogram) = (self.clock.now(), self.stats().histogram.load(Ordering::Relaxed));
+        let now = self.clock.now();
         for done in done.since(start) {
             let Some((tag, started)) = self.tracker.leave(done.tag) else { continue };
             done.tag = tag;
             let Started { op, at, blocks } = started;
             let latency = now.get().saturating_sub(at.get());
-            let bytes = blocks.saturating_mul(self.block_size.into());
-            self.counters.ops[op as usize].count(done.status, bytes, latency);
-            if histogram {
-                let reads = op == Op::Read;
-                let latencies = if reads { &self.counters.read_latencies } else { &self.counters.write_latencies };
-                latencies.record(latency);
-            }
+            self.record(op, blocks, done.status, latency);
         }
         self.set_in_flight();
     }
 
     fn abort(&mut self, tag: Tag) -> AbortOutcome {
-        match self.tracker.find(tag) {
-            Some((own, _)) => self.below.abort(own),
+        match self.tracker.find(tag).map(|(own, _)| own) {
+            Some(own) if self.abort_in_gate(own) => AbortOutcome::WillComplete,
+            Some(own) => self.below.abort(own),
             None => AbortOutcome::held(self.refused.iter().any(|done| done.tag == tag)),
         }
     }
@@ -127,11 +151,14 @@ impl Channel for Counted {
     }
 
     fn wake_fd(&self) -> Option<RawFd> {
-        self.below.wake_fd()
+        match &self.gate {
+            Some(gate) => gate.wake_fd(&*self.below),
+            None => self.below.wake_fd(),
+        }
     }
 
     fn arm(&mut self) -> bool {
-        self.refused.is_empty() && self.below.arm()
+        self.refused.is_empty() && if self.gate.is_some() { self.arm_gate() } else { self.below.arm() }
     }
 }
 

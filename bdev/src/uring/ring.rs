@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, squeue};
+use reactors::CpuId;
 
 use crate::limits;
 use crate::shape::CreateError;
@@ -18,6 +19,8 @@ pub(super) struct Ring {
     entered: bool,
     /// Something is queued that nobody will kick for.
     owing: bool,
+    /// Something was queued since the last [`Ring::submit`].
+    pushed: bool,
     /// Calls of `io_uring_enter` so far.
     pub enters: u64,
 }
@@ -32,6 +35,8 @@ enum Mode {
     Interrupting,
     /// Only when this thread enters the kernel to poll the device.
     Polled,
+    /// By a thread of the kernel's, which also takes what is queued. It is entered for only to wake that thread.
+    Threaded,
 }
 
 /// Ways to set up a ring with interrupt-driven completions, best first.
@@ -80,6 +85,14 @@ impl Ring {
             .or_else(|error| if is_too_old(&error) { build(plain, Mode::Polled) } else { Err(error) })
     }
 
+    /// A ring whose entries a thread of the kernel's takes, on `cpu`: no system call while there is work. That CPU must
+    /// not be a reactor's: left to inherit its creator's, the thread would wait for ever behind a loop that never ends.
+    pub fn threaded(cpu: CpuId) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_sqpoll(limits::URING_THREAD_IDLE_MS).setup_sqpoll_cpu(cpu.0.into());
+        build(builder, Mode::Threaded)
+    }
+
     pub fn register_files(&self, files: &[RawFd]) -> io::Result<()> {
         self.uring.submitter().register_files(files)
     }
@@ -103,13 +116,19 @@ impl Ring {
     /// # Safety
     /// The memory the entry points to must stay valid, and its owner must leave it alone, until the completion.
     pub unsafe fn push(&mut self, entry: &squeue::Entry) -> bool {
+        self.pushed = true;
         // SAFETY: passed on to the caller.
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
 
     /// Hands everything queued to the kernel, which runs pending completions on the same occasion.
     pub fn submit(&mut self) {
-        if !self.uring.submission().is_empty() {
+        let wanted = match self.mode {
+            // The thread sees the queue by itself, unless it sleeps. Woken once, it comes when it gets a CPU.
+            Mode::Threaded => std::mem::take(&mut self.pushed) && self.uring.submission().need_wakeup(),
+            _ => !self.uring.submission().is_empty(),
+        };
+        if wanted {
             self.enter();
         }
     }
@@ -174,7 +193,10 @@ impl Ring {
 
     fn wants_enter(&mut self) -> bool {
         let sq = self.uring.submission();
-        self.mode == Mode::Polled || sq.taskrun() || sq.cq_overflow()
+        match self.mode {
+            Mode::Polled => true,
+            Mode::Flagged | Mode::Interrupting | Mode::Threaded => sq.taskrun() || sq.cq_overflow(),
+        }
     }
 
     fn enter(&mut self) {
@@ -184,14 +206,14 @@ impl Ring {
             // EINTR, EAGAIN, EBUSY: what was not taken stays queued and goes with the next call.
             tracing::debug!(%error, "io_uring_enter");
         }
-        self.owing = !self.uring.submission().is_empty();
+        self.owing = self.mode != Mode::Threaded && !self.uring.submission().is_empty();
     }
 }
 
 fn build(mut builder: io_uring::Builder, mode: Mode) -> io::Result<Ring> {
     // One entry an operation, and as many for their cancellations; the completion queue is twice that.
     let uring = builder.dontfork().build(2 * limits::CHANNEL_DEPTH as u32)?;
-    Ok(Ring { uring, mode, entered: false, owing: false, enters: 0 })
+    Ok(Ring { uring, mode, entered: false, owing: false, pushed: false, enters: 0 })
 }
 
 /// The kernel does not know one of the set-up flags.
@@ -229,6 +251,7 @@ fn advice(errno: libc::c_int, disabled: &str) -> &'static str {
 mod tests {
     use super::*;
     use io_uring::{opcode, types};
+    use reactors::CpuList;
     use std::io::Write;
     use std::os::fd::AsRawFd;
     use std::time::Instant;
@@ -239,8 +262,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 4096]).unwrap();
         let mut into = [0u8; 512];
-        for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
-            let Ok(mut ring) = Ring::set_up(setup) else { continue };
+        let cpu = CpuList::usable().as_slice().last().copied().unwrap();
+        let set_ups = [Setup::Deferred, Setup::Cooperative, Setup::Plain].map(Ring::set_up);
+        for (which, ring) in set_ups.into_iter().chain([Ring::threaded(cpu)]).enumerate() {
+            let Ok(mut ring) = ring else { continue };
             let sync = opcode::Fsync::new(types::Fd(file.as_raw_fd())).build().user_data(1);
             let read = opcode::Read::new(types::Fd(file.as_raw_fd()), into.as_mut_ptr(), 512).build().user_data(2);
             // SAFETY: `into` and the file outlive the completions, which are waited for below.
@@ -250,7 +275,7 @@ mod tests {
             while seen != 1 + 2 {
                 ring.run_completions(true);
                 seen += ring.next().map_or(0, |(data, result)| if result >= 0 { data } else { 100 });
-                assert!(start.elapsed() < Duration::from_secs(20), "{setup:?}: nothing completes");
+                assert!(start.elapsed() < Duration::from_secs(20), "set-up {which}: nothing completes");
             }
             assert_eq!(into, [7; 512]);
             into.fill(0);

@@ -78,6 +78,31 @@ fn a_spinning_reaper_does_not_starve_itself() {
 }
 
 #[test]
+fn a_thread_of_the_kernels_spares_the_calls() {
+    let (mut rig, file) = (Rig::new(), file());
+    let cpu = reactors::CpuList::usable().as_slice().last().copied().unwrap();
+    let bdev = Uring::create_threaded(&params(file.path()), &rig.arena, cpu).unwrap();
+    let mut channel = open(&mut rig, &bdev);
+    let mut rounds = 0;
+    // At most one call a kick, to wake the thread; none while it is awake.
+    while rounds < 20 {
+        for i in 0..16 {
+            let io = rig.io(i, if rounds % 2 == 0 { Op::Write } else { Op::Read }, i.into(), 1);
+            channel.submit(io).unwrap();
+        }
+        channel.kick();
+        for done in rig.reap_all(&mut *channel, 16) {
+            let (index, buf) = (done.tag.index(), done.data.unwrap());
+            assert_eq!(done.status, Status::Ok);
+            assert!(rounds % 2 == 0 || buf.filled().iter().all(|byte| *byte == index as u8));
+            rig.cores[0].core().pools.give(buf);
+        }
+        rounds += 1;
+    }
+    assert!(bdev.enters() <= rounds, "{} calls in {rounds} rounds", bdev.enters());
+}
+
+#[test]
 fn follows_the_file_when_told() {
     let (mut rig, file) = (Rig::new(), file());
     let bdev = Uring::create(&params(file.path()), &rig.arena).unwrap();

@@ -95,6 +95,42 @@ pub fn returns_tags_and_buffers(b: &mut Bench) {
     assert_eq!(b.rig.cores[0].core().pools.outstanding(), 0, "buffers are conserved");
 }
 
+/// An operation that was run has ended; one that could not be is as it was, and can be submitted.
+pub fn does_at_once_what_it_can(b: &mut Bench) {
+    let mut c = b.client();
+    let bytes = pattern(9, 8, 4, c.block_size);
+    let write = c.write_io(&mut b.rig, 8, &bytes);
+    let read = c.read_io(&mut b.rig, 8, 4);
+    let beyond = c.read_io(&mut b.rig, BLOCKS, 1);
+    let flush = c.io(Op::Flush, 0, 0, None);
+    for (io, expected) in [(write, Status::Ok), (read, Status::Ok), (beyond, Status::OutOfRange), (flush, Status::Ok)] {
+        let (tag, op) = (io.tag, io.op);
+        let memory = io.data.as_ref().map(|data| data.as_ptr());
+        let done = match c.channel.run(io) {
+            Ok(done) => {
+                assert!(c.channel.is_immediate() && op != Op::Flush);
+                done
+            }
+            Err(io) => {
+                assert_eq!((io.tag, io.op), (tag, op));
+                assert_eq!(io.data.as_ref().map(|data| data.as_ptr()), memory);
+                assert_eq!(c.channel.outstanding(), 0, "it was not taken");
+                c.run(&mut b.rig, io)
+            }
+        };
+        assert_eq!((done.tag, done.status), (tag, expected));
+        assert_eq!(c.channel.outstanding(), 0);
+        let Some(data) = done.data else { continue };
+        assert_eq!(Some(data.as_ptr()), memory);
+        if op == Op::Read {
+            let shown = if b.stores { bytes.clone() } else { vec![0; bytes.len()] };
+            assert_eq!(data.filled(), if expected == Status::Ok { &shown[..] } else { &[] }, "what was written");
+        }
+        c.give(&mut b.rig, data);
+    }
+    assert_eq!(b.rig.cores[0].core().pools.outstanding(), 0);
+}
+
 pub fn refuses_what_is_out_of_range(b: &mut Bench) {
     let mut c = b.client();
     for (lba, blocks) in
@@ -326,6 +362,9 @@ pub fn lends(b: &mut Bench) {
         assert!(c.channel.lend(Op::Read, 0, 1).is_none() && c.channel.lend(Op::Write, 0, 1).is_none());
         return;
     }
+    if !b.stores {
+        return lends_for_reads(b, &mut c);
+    }
     let bytes = pattern(8, 40, 4, c.block_size);
     let mut target = c.channel.lend(Op::Write, 40, 4).expect("memory");
     assert_eq!((target.capacity(), target.home()), (4 * c.block_size, Home::Lent));
@@ -359,6 +398,19 @@ pub fn lends(b: &mut Bench) {
     let done = c.run(&mut b.rig, io);
     assert_eq!(done.status, EINVAL, "lent for other blocks");
     c.channel.give_back(done.data.unwrap());
+}
+
+/// A device that keeps nothing has no use for what is written.
+fn lends_for_reads(b: &mut Bench, c: &mut Client) {
+    let source = c.channel.lend(Op::Read, 41, 1).expect("memory");
+    let io = c.io(Op::Read, 41, 1, Some(source));
+    let done = c.run(&mut b.rig, io);
+    let back = done.data.unwrap();
+    assert_eq!((done.status, back.home(), back.len()), (Status::Ok, Home::Lent, c.block_size));
+    c.channel.give_back(back);
+    for (op, lba, blocks) in [(Op::Read, BLOCKS, 1), (Op::Read, u64::MAX, 2), (Op::Read, 0, 0), (Op::Write, 0, 1)] {
+        assert!(c.channel.lend(op, lba, blocks).is_none(), "{op:?} {blocks} at {lba}");
+    }
 }
 
 pub fn allocates_nothing(b: &mut Bench) {

@@ -10,8 +10,10 @@ use bdev::registry::Registry;
 use bdev::sim::SimParams;
 use bdev::uring::UringParams;
 use bdev::worker::{Blocking, WorkerBdev, WorkerParams};
-use bdev::{Bdev, Delay, ErrorInjector, Features, Geometry, Io, Malloc, Null, Op, Remote, Sim, Status, Uring};
-use reactors::CoreId;
+use bdev::{
+    Bdev, Delay, ErrorInjector, Features, Geometry, Io, Malloc, Null, Op, RateLimits, Remote, Sim, Status, Uring,
+};
+use reactors::{CoreId, CpuList};
 
 use crate::rig::{Client, Rig};
 
@@ -58,6 +60,11 @@ pub fn null(block_size: u32) -> Bench {
     Bench { stores: false, ..Bench::new(|_| Null::create(&params).unwrap()) }
 }
 
+pub fn null_lending(block_size: u32) -> Bench {
+    let params = NullParams { name: "n".into(), block_size, num_blocks: BLOCKS, ..NullParams::default() };
+    Bench { stores: false, ..Bench::new(|rig| Null::create_lending(&params, &rig.arena).unwrap()) }
+}
+
 pub fn malloc(block_size: u32) -> Bench {
     Bench::new(|rig| malloc_on(rig, block_size))
 }
@@ -68,6 +75,15 @@ pub fn counted_malloc(block_size: u32) -> Bench {
     registry.register(bench.bdev.clone()).unwrap();
     bench.registry = Some(registry);
     bench
+}
+
+/// Slow enough that every clause with more than a few operations meets the limit.
+pub fn limited(bench: Bench) -> Bench {
+    let limits = RateLimits { rw_ios_per_sec: 100_000, rw_mbytes_per_sec: 400, ..RateLimits::default() };
+    let registry = Registry::new();
+    registry.register(bench.bdev.clone()).unwrap();
+    registry.set_limits(bench.bdev.name(), limits).unwrap();
+    Bench { registry: Some(registry), ..bench }
 }
 
 /// An empty file of the usual size, on the disk or, where that exists, in memory.
@@ -109,6 +125,20 @@ pub fn uring_direct(block_size: u32) -> Bench {
 
 pub fn uring_in_memory(block_size: u32) -> Bench {
     uring_in(&in_memory(), block_size, false)
+}
+
+/// Where a thread of the kernel's submits.
+pub fn uring_threaded(block_size: u32) -> Bench {
+    let file = temp_file(block_size, &on_disk());
+    let params = UringParams {
+        name: "u".into(),
+        filename: file.to_path_buf(),
+        block_size: Some(block_size),
+        ..UringParams::default()
+    };
+    let cpu = *CpuList::usable().as_slice().last().unwrap();
+    let bench = Bench::new(|rig| Uring::create_threaded(&params, &rig.arena, cpu).unwrap());
+    Bench { _file: Some(file), ..bench }
 }
 
 /// The device lives on core 1, the client on core 0.

@@ -23,7 +23,7 @@ macro_rules! every_clause {
             returns_tags_and_buffers, refuses_what_is_out_of_range,
             refuses_bad_lengths_and_memory, serves_the_last_block, recovers_from_being_full, aborts_complete_once,
             flushes_and_forces, unmaps, writes_zeroes, serves_two_cores, survives_a_dropped_channel, lends,
-            allocates_nothing, wakes_a_sleeper, completes_without_further_kicks);
+            allocates_nothing, wakes_a_sleeper, completes_without_further_kicks, does_at_once_what_it_can);
     };
     ($make:expr; $($clause:ident),*) => {$(
         #[test]
@@ -36,14 +36,19 @@ macro_rules! every_clause {
 contract! {
     null_512: devices::null(512);
     null_4096: devices::null(4096);
+    null_lending_4096: devices::null_lending(4096);
     malloc_512: devices::malloc(512);
     malloc_4096: devices::malloc(4096);
     counted_malloc_512: devices::counted_malloc(512);
+    limited_null_512: devices::limited(devices::null(512));
+    limited_malloc_4096: devices::limited(devices::malloc(4096));
+    limited_uring_4096: devices::limited(devices::uring_in_memory(4096));
     uring_buffered_512: devices::uring_buffered(512);
     uring_buffered_4096: devices::uring_buffered(4096);
     uring_direct_512: devices::uring_direct(512);
     uring_direct_4096: devices::uring_direct(4096);
     uring_in_memory_4096: devices::uring_in_memory(4096);
+    uring_threaded_4096: devices::uring_threaded(4096);
     remote_malloc_512: devices::remote_malloc(512);
     remote_malloc_4096: devices::remote_malloc(4096);
     remote_uring_4096: devices::remote_uring(4096);

@@ -56,6 +56,9 @@ pub const BDEV_WAIT_STEP: Duration = Duration::from_millis(20);
 /// How long deleting a device waits for its last operations.
 pub const BDEV_DELETE_WAIT: Duration = Duration::from_secs(10);
 
+/// Highest rate limit of a block device, in operations or megabytes a second.
+pub const MAX_QOS_RATE: u64 = bdev::limits::QOS_RATE;
+
 /// How long shutting down waits for cores to drain.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 

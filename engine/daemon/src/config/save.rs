@@ -28,9 +28,18 @@ fn call(method: &str, params: impl serde::Serialize) -> Value {
 
 fn bdev_config(model: &Model) -> Vec<Value> {
     let mut calls = vec![call("bdev_set_options", model.bdev_options)];
-    calls.extend(model.bdevs.iter().map(|bdev| call(bdev.create_method(), bdev)));
+    for bdev in &model.bdevs {
+        calls.push(call(bdev.create_method(), bdev));
+        calls.extend(rate_limits(model, bdev.name()));
+    }
     calls.push(json!({"method": "bdev_wait_for_examine"}));
     calls
+}
+
+fn rate_limits(model: &Model, bdev: &str) -> Option<Value> {
+    let mut params = json!({"name": bdev});
+    params.as_object_mut()?.extend(model.rate_limits.get(bdev)?.given());
+    Some(call("bdev_set_qos_limit", params))
 }
 
 /// Authentication groups come before what refers to them, unlike in SPDK's files, which load as well.

@@ -12,6 +12,7 @@ fn full() -> Daemon {
     daemon.ok("bdev_malloc_create", json!({"num_blocks": 128, "block_size": 512, "optimal_io_boundary": 8}));
     daemon.ok("bdev_null_create", json!({"name": "N", "num_blocks": 128, "block_size": 4096}));
     daemon.ok("bdev_null_resize", json!({"name": "N", "new_size": 2}));
+    daemon.ok("bdev_set_qos_limit", json!({"name": "N", "rw_ios_per_sec": 7, "w_mbytes_per_sec": 5}));
     daemon.ok("bdev_uring_create", json!({"name": "U", "filename": "/dev/u"}));
     daemon.ok("bdev_aio_create", json!({"name": "A", "filename": "/dev/a", "readonly": true, "block_size": 512}));
     let delay = json!({
@@ -67,6 +68,16 @@ fn what_is_saved_loads_as_the_same() {
     assert_eq!(*loaded.ctx.model(), *saved.ctx.model());
     assert_eq!(document(&loaded.ctx.model()), document(&saved.ctx.model()));
     assert_eq!(saved.ok("save_config", json!({})), document(&saved.ctx.model()));
+}
+
+#[test]
+fn rate_limits_follow_their_device() {
+    let document = document(&full().ctx.model());
+    let calls = document["subsystems"][0]["config"].as_array().unwrap();
+    let at = calls.iter().position(|call| call["method"] == "bdev_set_qos_limit").unwrap();
+    assert_eq!(calls[at - 1]["params"]["name"], "N");
+    assert_eq!(calls[at]["params"], json!({"name": "N", "rw_ios_per_sec": 7, "w_mbytes_per_sec": 5}));
+    assert_eq!(calls.iter().filter(|call| call["method"] == "bdev_set_qos_limit").count(), 1);
 }
 
 #[test]

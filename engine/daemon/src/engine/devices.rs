@@ -1,13 +1,14 @@
 //! Block devices of the running engine: the registry, and the right of each layer to its base.
 
 use super::{BdevChange, BdevInfo, BdevStats, DeviceCounts, EngineError, InjectOn, InjectWhat, Injection, LatencyKind};
-use super::{OpStats, ResetStats};
+use super::{OpStats, ResetStats, Throttled};
 use crate::limits::BDEV_DELETE_WAIT;
-use crate::model::bdev::{BdevSpec, Uuid};
+use crate::model::bdev::{BdevSpec, RateLimits, Uuid};
 use bdev::layer::delay::{DelayParams, LatencyType};
 use bdev::layer::error::{self, ErrorType};
 use bdev::malloc::MallocParams;
 use bdev::null::NullParams;
+use bdev::qos::Throttling;
 use bdev::registry::{Claim, RegistryError, User};
 use bdev::stats::{IoStat, OpStat, ResetMode};
 use bdev::uring::UringParams;
@@ -77,22 +78,25 @@ impl Devices {
                 };
                 Malloc::create(&params, &self.arena)?
             }
-            BdevSpec::Null(null) => Null::create(&NullParams {
-                name,
-                block_size: null.block_size,
-                num_blocks: null.num_blocks,
-                uuid,
-                physical_block_size: Some(null.physical_block_size).filter(|size| *size != 0),
-                read_only: false,
-            })?,
+            BdevSpec::Null(null) => {
+                let params = NullParams {
+                    name,
+                    block_size: null.block_size,
+                    num_blocks: null.num_blocks,
+                    uuid,
+                    physical_block_size: Some(null.physical_block_size).filter(|size| *size != 0),
+                    read_only: false,
+                };
+                Null::create_lending(&params, &self.arena)?
+            }
             BdevSpec::Uring(uring) => self.open_file(name, uuid, &uring.filename, uring.block_size, false)?,
             BdevSpec::Aio(aio) => self.open_file(name, uuid, &aio.filename, aio.block_size, aio.readonly)?,
             BdevSpec::Delay(delay) => {
                 let latency_us =
                     [delay.avg_read_latency, delay.p99_read_latency, delay.avg_write_latency, delay.p99_write_latency];
-                Delay::create(&DelayParams { name, uuid, latency_us }, self.get(&delay.base_bdev_name)?)?
+                Delay::create(&DelayParams { name, uuid, latency_us }, self.underlay(&delay.base_bdev_name)?)?
             }
-            BdevSpec::Error(layer) => ErrorInjector::create(&name, uuid, self.get(&layer.base_name)?)?,
+            BdevSpec::Error(layer) => ErrorInjector::create(&name, uuid, self.underlay(&layer.base_name)?)?,
         })
     }
 
@@ -138,6 +142,7 @@ impl Devices {
                 let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
                 self.get_as::<Delay>(name)?.set_latency(latency_type(*kind), us)?;
             }
+            BdevChange::Limit(limits) => self.registry.set_limits(name, rate_limits(limits))?,
             BdevChange::Inject(injection) => inject(&*self.get_as::<ErrorInjector>(name)?, injection)?,
             BdevChange::ResumePending => self.get_as::<ErrorInjector>(name)?.resume_pending(),
         }
@@ -168,6 +173,7 @@ impl Devices {
         let read = |stats: &bdev::stats::DeviceStats| DeviceCounts {
             total: bdev_stats(&stats.get()),
             channels: stats.per_channel().iter().map(bdev_stats).collect(),
+            throttled: self.registry.throttling(name).map(throttled).unwrap_or_default(),
         };
         self.registry.with_stats(name, read).unwrap_or_default()
     }
@@ -182,10 +188,18 @@ impl Devices {
         };
         // A device that is gone has nothing to reset.
         let _ = self.registry.with_stats(name, |stats| stats.reset(mode));
+        if mode == ResetMode::All {
+            let _ = self.registry.reset_throttling(name);
+        }
     }
 
     fn get(&self, name: &str) -> Result<Arc<dyn Bdev>, EngineError> {
         self.registry.get(name).ok_or_else(|| EngineError::new(libc::ENODEV, name))
+    }
+
+    /// The device, for a layer to be built on.
+    fn underlay(&self, name: &str) -> Result<Arc<dyn Bdev>, EngineError> {
+        self.registry.underlay(name).ok_or_else(|| EngineError::new(libc::ENODEV, name))
     }
 
     fn get_as<T: Bdev>(&self, name: &str) -> Result<Arc<T>, EngineError> {
@@ -235,6 +249,15 @@ fn inject(injector: &ErrorInjector, injection: &Injection) -> Result<(), EngineE
     };
     let Injection { count, range, .. } = *injection;
     Ok(injector.inject(error::Injection { op, error, count, range })?)
+}
+
+fn rate_limits(limits: &RateLimits) -> bdev::RateLimits {
+    let RateLimits { rw_ios_per_sec, rw_mbytes_per_sec, r_mbytes_per_sec, w_mbytes_per_sec } = *limits;
+    bdev::RateLimits { rw_ios_per_sec, rw_mbytes_per_sec, r_mbytes_per_sec, w_mbytes_per_sec }
+}
+
+fn throttled(throttling: Throttling) -> Throttled {
+    Throttled { ops: throttling.ops, wait: throttling.wait_ns, waiting: throttling.waiting }
 }
 
 fn bdev_stats(stat: &IoStat) -> BdevStats {

@@ -1,6 +1,6 @@
 //! What the engine is asked to change, and what it tells of itself: plain data.
 
-use crate::model::bdev::Uuid;
+use crate::model::bdev::{RateLimits, Uuid};
 use std::net::SocketAddr;
 
 /// A change to a running block device.
@@ -14,6 +14,8 @@ pub enum BdevChange {
     Latency(LatencyKind, std::time::Duration),
     /// Inject errors (error).
     Inject(Injection),
+    /// New rate limits, in place of those there are.
+    Limit(RateLimits),
     /// Let operations held back by "pending" errors go on (error).
     ResumePending,
 }
@@ -157,6 +159,17 @@ pub struct BdevStats {
     pub flush: OpStats,
 }
 
+/// What a device's rate limits held up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// Operations that had to wait.
+    pub ops: u64,
+    /// Nanoseconds they waited, in all.
+    pub wait: u64,
+    /// Operations that wait now.
+    pub waiting: u64,
+}
+
 /// Counters of a device in all and of each channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceCounts {
@@ -164,6 +177,8 @@ pub struct DeviceCounts {
     pub total: BdevStats,
     /// Of each channel that is open.
     pub channels: Vec<BdevStats>,
+    /// By rate limits, since the last reset.
+    pub throttled: Throttled,
 }
 
 /// One iSCSI connection.

@@ -120,6 +120,7 @@ fn delete(ctx: &Control, name: &str, created_by: &str) -> Result<Value, RpcError
         }
         engine.delete_bdev(&name)?;
         model.bdevs.retain(|bdev| bdev.name() != name);
+        model.rate_limits.remove(&name);
         Ok(())
     })?;
     ctx.notify(BDEV_UNREGISTER, &name);

@@ -64,9 +64,7 @@ fn describe(ctx: &Control, model: &Model, spec: &BdevSpec) -> Option<Value> {
         "preferred_unmap_alignment": 0,
         "preferred_unmap_granularity": info.unmap_granularity,
         "uuid": spec.uuid(),
-        "assigned_rate_limits": {
-            "rw_ios_per_sec": 0, "rw_mbytes_per_sec": 0, "r_mbytes_per_sec": 0, "w_mbytes_per_sec": 0,
-        },
+        "assigned_rate_limits": model.limits_of(spec.name()),
         "claimed": layer.is_some(),
     });
     if layer.is_some() {

@@ -2,7 +2,7 @@
 
 use super::framework::TICK_RATE;
 use crate::context::Control;
-use crate::engine::{BdevStats, OpStats, ResetStats};
+use crate::engine::{BdevStats, OpStats, ResetStats, Throttled};
 use rpc::{MethodTable, Phase, RpcError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -83,7 +83,13 @@ fn all_names(ctx: &Control) -> Vec<String> {
 
 fn totals(ctx: &Control, name: &str) -> Value {
     let mut value = json!({"name": name});
-    extend(&mut value, describe(&ctx.engine().bdev_stats(name).total));
+    let counts = ctx.engine().bdev_stats(name);
+    extend(&mut value, describe(&counts.total));
+    // Ours.
+    let Throttled { ops, wait, waiting } = counts.throttled;
+    value["num_throttled_ops"] = json!(ops);
+    value["throttled_ticks"] = json!(wait);
+    value["throttled_queue_depth"] = json!(waiting);
     value
 }
 

@@ -6,6 +6,7 @@ mod bdev_alter;
 mod bdev_create;
 mod bdev_info;
 mod bdev_options;
+mod bdev_qos;
 mod bdev_stat;
 mod configuration;
 mod framework;
@@ -44,6 +45,7 @@ pub fn table() -> MethodTable<Control> {
         bdev_alter::register,
         bdev_info::register,
         bdev_stat::register,
+        bdev_qos::register,
         iscsi_options::register,
         iscsi_auth::register,
         iscsi_portal::register,

@@ -1,17 +1,18 @@
 //! From the cores' counters to the `metrics` facade.
 
 use crate::context::Control;
-use crate::engine::{ConnectionState, CoreInfo, LatencyStats, OpStats, ProtocolStats};
+use crate::engine::{ConnectionState, CoreInfo, DeviceCounts, LatencyStats, OpStats, ProtocolStats, Throttled};
 use metrics::{Label, counter, gauge};
 
 /// Brings every metric up to date.
 pub fn harvest(ctx: &Control) {
     ctx.engine().cores().iter().for_each(core);
     for bdev in &ctx.model().bdevs {
-        let sum = ctx.engine().bdev_stats(bdev.name()).total;
+        let DeviceCounts { total: sum, throttled, .. } = ctx.engine().bdev_stats(bdev.name());
         for (kind, op) in [("read", sum.read), ("write", sum.write), ("unmap", sum.unmap), ("flush", sum.flush)] {
             bdev_op(bdev.name(), kind, &op);
         }
+        bdev_throttled(bdev.name(), &throttled);
     }
     ctx.engine().protocol_stats().iter().for_each(protocol);
     connections(ctx);
@@ -50,6 +51,14 @@ fn bdev_op(name: &str, kind: &str, op: &OpStats) {
     counter!("isere_bdev_latency_nanoseconds_total", of_op()).absolute(op.latency);
     gauge!("isere_bdev_latency_max_nanoseconds", of_op()).set(op.max_latency as f64);
     gauge!("isere_bdev_latency_min_nanoseconds", of_op()).set(op.min_latency as f64);
+}
+
+/// What rate limits held up.
+fn bdev_throttled(name: &str, throttled: &Throttled) {
+    let of_bdev = || labels(&[("bdev", name)]);
+    counter!("isere_bdev_throttled_ops_total", of_bdev()).absolute(throttled.ops);
+    counter!("isere_bdev_throttled_nanoseconds_total", of_bdev()).absolute(throttled.wait);
+    gauge!("isere_bdev_throttled_ops_waiting", of_bdev()).set(throttled.waiting as f64);
 }
 
 fn protocol(stats: &ProtocolStats) {

@@ -7,9 +7,11 @@ use crate::limits::MAX_BDEV_NAME_BYTES;
 use serde::{Deserialize, Serialize};
 
 mod kinds;
+mod qos;
 mod uuid;
 
 pub use kinds::{Aio, Delay, ErrorLayer, Malloc, Null, Uring};
+pub use qos::RateLimits;
 pub use uuid::Uuid;
 
 /// Block layer options of SPDK. Kept so that its clients and files work; sizes of pools follow `--memory` here.

@@ -13,13 +13,14 @@ pub mod portal;
 pub mod target;
 
 pub use auth::{AuthGroup, AuthPolicy, Credential, Secret};
-pub use bdev::{BdevOptions, BdevSpec};
+pub use bdev::{BdevOptions, BdevSpec, RateLimits};
 pub use error::ModelError;
 pub use initiator::InitiatorGroup;
 pub use options::Options;
 pub use portal::{Portal, PortalGroup};
 pub use target::{Map, TargetNode};
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The whole configuration.
@@ -31,6 +32,8 @@ pub struct Model {
     pub bdev_options: BdevOptions,
     /// Block devices, in order of creation (a layer comes after its base).
     pub bdevs: Vec<BdevSpec>,
+    /// Rate limits of those block devices that have any, by name.
+    pub rate_limits: BTreeMap<String, RateLimits>,
     /// Portal groups, in order of creation, as are all lists below.
     pub portal_groups: Vec<PortalGroup>,
     /// Initiator groups.
@@ -65,6 +68,11 @@ impl Model {
     /// The block device of this name or UUID.
     pub fn bdev(&self, name: &str) -> Option<&BdevSpec> {
         self.bdevs.iter().find(|bdev| bdev.is_called(name))
+    }
+
+    /// The rate limits of the block device of this name.
+    pub fn limits_of(&self, bdev: &str) -> RateLimits {
+        self.rate_limits.get(bdev).copied().unwrap_or_default()
     }
 
     /// Whether an initiator that came in through a portal group may use a target: the first initiator group mapped to

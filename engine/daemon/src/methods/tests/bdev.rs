@@ -156,6 +156,38 @@ fn resizing() {
 }
 
 #[test]
+fn rate_limits_are_set_one_by_one_and_shown() {
+    let daemon = Daemon::running();
+    daemon.ok("bdev_null_create", json!({"name": "N", "num_blocks": 8, "block_size": 512}));
+    let shown = |daemon: &Daemon| daemon.ok("bdev_get_bdevs", json!({"name": "N"}))[0]["assigned_rate_limits"].clone();
+    let limits = |ios: u64, both: u64, reads: u64, writes: u64| {
+        json!({
+            "rw_ios_per_sec": ios, "rw_mbytes_per_sec": both, "r_mbytes_per_sec": reads, "w_mbytes_per_sec": writes,
+        })
+    };
+    assert_eq!(shown(&daemon), limits(0, 0, 0, 0));
+    assert_eq!(daemon.ok("bdev_set_qos_limit", json!({"name": "N", "rw_ios_per_sec": 1})), true);
+    daemon.ok("bdev_set_qos_limit", json!({"name": "N", "rw_mbytes_per_sec": 20, "w_mbytes_per_sec": 10}));
+    assert_eq!(shown(&daemon), limits(1, 20, 0, 10), "what is not given stays");
+    let missing = daemon.call("bdev_set_qos_limit", json!({"name": "X", "rw_ios_per_sec": 1})).unwrap_err();
+    assert!(missing.code == -19 && missing.message.ends_with('X'), "{missing}");
+    let nothing = daemon.call("bdev_set_qos_limit", json!({"name": "N"})).unwrap_err();
+    assert!(nothing.code == -22 && nothing.message.contains("no rate limits"), "{nothing}");
+    let huge = json!({"name": "N", "r_mbytes_per_sec": u64::MAX});
+    let huge = daemon.call("bdev_set_qos_limit", huge).unwrap_err();
+    assert!(huge.code == -22 && huge.message.contains("r_mbytes_per_sec: expected at most"), "{huge}");
+    daemon.invalid("bdev_set_qos_limit", json!({"name": "N", "rw_ios_per_sec": -1}), "rw_ios_per_sec: invalid value");
+    daemon.invalid("bdev_set_qos_limit", json!({"name": "N", "r_ios_per_sec": 1}), "r_ios_per_sec: unknown field");
+    assert_eq!(shown(&daemon), limits(1, 20, 0, 10), "what is refused changes nothing");
+    daemon.ok("bdev_null_delete", json!({"name": "N"}));
+    daemon.ok("bdev_null_create", json!({"name": "N", "num_blocks": 8, "block_size": 512}));
+    assert_eq!(shown(&daemon), limits(0, 0, 0, 0), "limits end with their device");
+    daemon.ok("bdev_set_qos_limit", json!({"name": "N", "rw_ios_per_sec": 3}));
+    daemon.ok("bdev_set_qos_limit", json!({"name": "N", "rw_ios_per_sec": 0}));
+    assert!(daemon.ctx.model().rate_limits.is_empty());
+}
+
+#[test]
 fn iostat_has_spdks_shape() {
     let daemon = Daemon::running();
     daemon.ok("bdev_null_create", json!({"name": "N", "num_blocks": 8, "block_size": 512}));

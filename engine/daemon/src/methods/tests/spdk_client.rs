@@ -35,6 +35,8 @@ fn drives_us_unchanged() {
     call("bdev_delay_create -b N0 -d D0 -r 1 -t 2 -w 3 -n 4");
     assert!(call("bdev_get_bdevs -b M0").contains("\"num_blocks\": 131072"));
     call("bdev_get_iostat --names M0");
+    call("bdev_set_qos_limit M0 --rw-ios-per-sec 2000 --r-mbytes-per-sec 10");
+    assert!(call("bdev_get_bdevs -b M0").contains("\"rw_ios_per_sec\": 2000"));
     call("iscsi_create_auth_group 1 -c user:u1~secret:s1s1s1s1s1s1");
     call("iscsi_create_portal_group 1 127.0.0.1:3260");
     call("iscsi_create_initiator_group 2 ANY 127.0.0.1/32");

@@ -151,9 +151,9 @@ impl Core {
         &self.handle.mail
     }
 
-    /// The counters of this core.
+    /// The counters of this core, to be read from any thread.
     #[must_use]
-    pub fn stats(&self) -> &CoreStats {
+    pub const fn stats(&self) -> &Arc<CoreStats> {
         &self.stats
     }
 

@@ -29,8 +29,12 @@ pub struct Buf {
     ptr: NonNull<u8>,
     capacity: u32,
     len: u32,
-    home: Home,
+    /// [`Home`] in one word: a handle is moved often, and an enum in it makes that costly.
+    home: u64,
 }
+
+/// The word of [`Home::Lent`]; that of a pool has only 48 bits.
+const LENT: u64 = u64::MAX;
 
 // SAFETY: a Buf is the only handle to its memory (pool) or to memory that is only ever accessed by raw copies (lent);
 // nothing in it is bound to a thread.
@@ -43,6 +47,10 @@ impl Buf {
     /// `ptr` must be valid and initialised for reads and writes of `capacity` bytes for as long as the handle and its
     /// successors exist. Unless `home` is [`Home::Lent`], no other handle may cover any of these bytes.
     pub const unsafe fn from_raw(ptr: NonNull<u8>, capacity: u32, home: Home) -> Self {
+        let home = match home {
+            Home::Pool { pool, index } => (pool as u64) << 32 | index as u64,
+            Home::Lent => LENT,
+        };
         Self { ptr, capacity, len: 0, home }
     }
 
@@ -68,6 +76,7 @@ impl Buf {
     ///
     /// # Panics
     /// If `len` exceeds the capacity: a bug of the caller, never reachable from the wire.
+    #[inline]
     pub fn set_len(&mut self, len: usize) {
         assert!(len <= self.capacity(), "length {len} exceeds the buffer's {} bytes", self.capacity);
         self.len = len as u32;
@@ -75,8 +84,12 @@ impl Buf {
 
     /// Who takes it back.
     #[must_use]
+    #[inline]
     pub const fn home(&self) -> Home {
-        self.home
+        match self.home {
+            LENT => Home::Lent,
+            home => Home::Pool { pool: (home >> 32) as u16, index: home as u32 },
+        }
     }
 
     /// The memory's address, for an iovec, an SQE or a scatter-gather element.
@@ -90,8 +103,9 @@ impl Buf {
     /// # Panics
     /// On lent memory, to which no reference may be formed; use [`Buf::copy_out`].
     #[must_use]
+    #[inline]
     pub fn filled(&self) -> &[u8] {
-        assert!(self.home != Home::Lent, "no reference to lent memory");
+        assert!(self.home != LENT, "no reference to lent memory");
         // SAFETY: valid for `capacity` ≥ `len` initialised bytes, and this handle is the only one (from_raw).
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len as usize) }
     }
@@ -101,8 +115,9 @@ impl Buf {
     /// # Panics
     /// On lent memory; use [`Buf::copy_in`].
     #[must_use]
+    #[inline]
     pub fn storage(&mut self) -> &mut [u8] {
-        assert!(self.home != Home::Lent, "no reference to lent memory");
+        assert!(self.home != LENT, "no reference to lent memory");
         // SAFETY: as in `filled`, and `&mut self` excludes any other borrow.
         unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.capacity as usize) }
     }
@@ -111,6 +126,7 @@ impl Buf {
     ///
     /// # Panics
     /// If they do not fit.
+    #[inline]
     pub fn copy_in(&mut self, at: usize, bytes: &[u8]) {
         let end = at.checked_add(bytes.len()).filter(|end| *end <= self.capacity());
         let end = end.expect("bytes do not fit the buffer");
@@ -122,6 +138,7 @@ impl Buf {
 
     /// Copies from offset `at` of the meaningful bytes into `out`; returns how many there were.
     #[must_use]
+    #[inline]
     pub fn copy_out(&self, at: usize, out: &mut [u8]) -> usize {
         let n = self.len().saturating_sub(at).min(out.len());
         if n > 0 {
@@ -155,6 +172,15 @@ mod tests {
         assert_eq!(buf.copy_out(2, &mut out), 2);
         assert_eq!(&out[..2], b"cd");
         assert_eq!(buf.copy_out(9, &mut out), 0);
+    }
+
+    #[test]
+    fn its_home_is_remembered() {
+        let mut memory = [0u8; 1];
+        let pool = |pool, index| Home::Pool { pool, index };
+        for home in [pool(0, 0), pool(7, u32::MAX), pool(u16::MAX, 9), pool(u16::MAX, u32::MAX), Home::Lent] {
+            assert_eq!(on(&mut memory, home).home(), home);
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@
 
 extern crate alloc;
 
-pub mod buf;
+mod buf;
 pub mod queue;
+pub mod ring;
 pub mod serial;
 pub mod slab;
 pub mod span;
@@ -17,6 +18,7 @@ pub mod tag;
 
 pub use buf::{Buf, Home};
 pub use queue::IndexQueue;
+pub use ring::Ring;
 pub use serial::Serial;
 pub use slab::{Key, Slab};
 pub use tag::Tag;

@@ -22,6 +22,7 @@ impl IndexQueue {
     ///
     /// # Errors
     /// The index, when there is no room.
+    #[inline]
     pub fn push(&mut self, index: u32) -> Result<(), u32> {
         if self.len == self.ring.len() {
             return Err(index);
@@ -33,6 +34,7 @@ impl IndexQueue {
     }
 
     /// Takes the oldest index.
+    #[inline]
     pub fn pop(&mut self) -> Option<u32> {
         if self.len == 0 {
             return None;
@@ -45,6 +47,7 @@ impl IndexQueue {
 
     /// The oldest index, left in place.
     #[must_use]
+    #[inline]
     pub fn peek(&self) -> Option<u32> {
         (self.len > 0).then(|| self.ring[self.head])
     }
@@ -69,12 +72,14 @@ impl IndexQueue {
 
     /// Indices queued.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Nothing is queued.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

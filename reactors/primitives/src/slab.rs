@@ -44,6 +44,7 @@ impl<T> Slab<T> {
     ///
     /// # Errors
     /// The value, when every slot is taken.
+    #[inline]
     pub fn insert(&mut self, value: T) -> Result<Key, T> {
         let index = self.free;
         let Some(slot) = self.slots.get_mut(index as usize) else { return Err(value) };
@@ -61,6 +62,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes the entry out; a stale key takes nothing.
+    #[inline]
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?;
         let value = slot.value.take()?;
@@ -73,16 +75,19 @@ impl<T> Slab<T> {
 
     /// The entry of `key`, unless it is gone.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         self.slots.get(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_ref()
     }
 
     /// The entry of `key`, unless it is gone.
+    #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_mut()
     }
 
     /// The current entry at `index` and its key.
+    #[inline]
     pub fn at(&mut self, index: u32) -> Option<(Key, &mut T)> {
         let slot = self.slots.get_mut(index as usize)?;
         let key = Key { index, generation: slot.generation };
@@ -107,18 +112,21 @@ impl<T> Slab<T> {
 
     /// Entries stored.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// No entry is stored.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Slots in all.
     #[must_use]
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.slots.len()
     }

@@ -1,7 +1,7 @@
 //! The thread of one reactor.
 
 use super::failure::{FailureCell, FleetFailure};
-use crate::clock::Clock;
+use crate::clock::{Clock, Nanos};
 use crate::cpu::{self, CpuId};
 use crate::idle::Sleeper;
 use crate::limits::Limits;
@@ -85,11 +85,18 @@ fn live(berth: Berth) -> Leftover {
     reactor.finish()
 }
 
+/// Turns of a reactor that never sleeps, between two looks at how it is.
+const TURNS_AT_ONCE: u32 = 256;
+
 fn turn_until_stopped(reactor: &mut Reactor, spins: bool, clock: &Clock, news: &mut News) {
     let mut sleeper = Sleeper::default();
+    let turns = if spins { TURNS_AT_ONCE } else { 1 };
     while reactor.phase() != Phase::Stopped {
-        let now = clock.now();
-        let progress = reactor.turn(now);
+        let mut now = Nanos::ZERO;
+        let progress = reactor.turns(turns, || {
+            now = clock.now();
+            now
+        });
         if reactor.phase() == Phase::Draining || reactor.failure().is_some() {
             news.tell(reactor);
         }

@@ -100,6 +100,37 @@ impl Reactor {
 
     /// One turn at time `now`, which must not run backwards. `Idle` means that nothing at all was there to do.
     pub fn turn(&mut self, now: Nanos) -> Progress {
+        self.turns(1, || now)
+    }
+
+    /// Up to `limit` turns, each at the time `clock` tells; fewer once the core drains, stops or has failed. `Idle`
+    /// means that nothing was there to do in any of them.
+    ///
+    /// The boundary that a poller's panic stops at is drawn around all of them, as it costs as much as the rest of a
+    /// turn that finds nothing.
+    pub fn turns(&mut self, limit: u32, mut clock: impl FnMut() -> Nanos) -> Progress {
+        let (mut left, mut progress) = (limit, Progress::Idle);
+        loop {
+            let caught = guarded(|| {
+                while left > 0 {
+                    left -= 1;
+                    progress = progress.or(self.unguarded_turn(clock()));
+                    if self.phase != Phase::Running || self.failure.is_some() {
+                        break;
+                    }
+                }
+            });
+            let Err(message) = caught else { return progress };
+            if !self.core.borrow_mut().pollers.set_aside_polled(&message) {
+                std::panic::resume_unwind(Box::new(message));
+            }
+            // Another turn, which goes on behind the culprit.
+            left += 1;
+        }
+    }
+
+    #[inline]
+    fn unguarded_turn(&mut self, now: Nanos) -> Progress {
         if self.last != Last::Idle {
             self.book(now);
         }

@@ -31,7 +31,11 @@ pub(crate) struct PollerSet {
     limit: usize,
     stats: Arc<CoreStats>,
     failures: Vec<Failure>,
+    /// The one being polled, or [`NOBODY`].
+    polled: usize,
 }
+
+const NOBODY: usize = usize::MAX;
 
 struct Entry {
     id: PollerId,
@@ -42,7 +46,7 @@ struct Entry {
 
 impl PollerSet {
     pub(crate) fn new(limit: usize, stats: Arc<CoreStats>) -> Self {
-        Self { entries: Vec::new(), next_id: 0, limit, stats, failures: Vec::new() }
+        Self { entries: Vec::new(), next_id: 0, limit, stats, failures: Vec::new(), polled: NOBODY }
     }
 
     pub(crate) fn add(&mut self, poller: Box<dyn Poller>) -> Result<PollerId, PollersFull> {
@@ -63,20 +67,36 @@ impl PollerSet {
         Some(self.entries.remove(at).poller)
     }
 
-    /// Polls each once.
+    /// Polls each once, and is not the boundary of their panics: whoever catches one calls [`Self::set_aside_polled`]
+    /// and then this again, which goes on behind the culprit.
     #[inline]
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
         let mut busy = 0;
-        self.visit(|entry| {
+        if self.polled == NOBODY {
+            self.polled = 0;
+        }
+        while let Some(entry) = self.entries.get_mut(self.polled) {
             if entry.poller.poll(turn).is_busy() {
                 entry.stats.busy_polls.add(1);
                 busy += 1;
             }
-        });
+            self.polled += 1;
+        }
+        self.polled = NOBODY;
         if busy > 0 {
             self.stats.busy_polls.add(busy);
         }
         Progress::from_bool(busy > 0)
+    }
+
+    /// The poller that was being polled panicked; `false` if none was.
+    #[cold]
+    pub(crate) fn set_aside_polled(&mut self, message: &str) -> bool {
+        let found = self.polled < self.entries.len();
+        if found {
+            self.set_aside(self.polled, message.to_owned());
+        }
+        found
     }
 
     /// Asks each that has not drained yet to drain.
@@ -139,9 +159,7 @@ impl PollerSet {
         std::mem::take(&mut self.entries).into_iter().map(|e| (e.poller, e.drained)).collect()
     }
 
-    /// Calls `f` for each poller. One boundary around the loop instead of one per poller keeps a turn cheap; after a
-    /// panic the loop goes on behind the culprit, which is set aside.
-    #[inline]
+    /// Calls `f` for each poller; after a panic goes on behind the culprit, which is set aside.
     fn visit(&mut self, mut f: impl FnMut(&mut Entry)) {
         let mut done = 0;
         loop {

@@ -1,5 +1,6 @@
 //! RDMA devices as a worker uses them, whatever provider is behind them.
 
+mod loopback;
 mod over;
 mod soft;
 mod stock;
@@ -9,8 +10,10 @@ mod verbs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::RawFd;
 
-use primitives::{Buf, Tag};
-use rdma::{Attributes, CompletionBatch, Counters, Event, PrivateData, Provider, QueuePair, Refused, RequestId};
+use primitives::Tag;
+use rdma::{
+    Attributes, CompletionBatch, Counters, Event, PrivateData, Provider, QueuePair, ReceiveRequest, Refused, RequestId,
+};
 use reactors::{Pools, RegionChanges};
 
 pub use over::Over;
@@ -88,8 +91,8 @@ pub trait Device {
     fn prepare(&mut self, request: RequestId, name: Tag, receive_depth: u16) -> Result<Box<dyn QueuePair>, Refused>;
     /// Says no.
     fn reject(&mut self, request: RequestId, private: PrivateData);
-    /// Takes the buffer of a shared receive back, to post it again with the next [`Device::ring`].
-    fn recycle(&mut self, buf: Buf);
+    /// Takes shared receives back that were used, all of them, to post them again with the next [`Device::ring`].
+    fn recycle(&mut self, receives: &mut Vec<ReceiveRequest>);
     /// Receives are shared among the connections of this device.
     fn shares_receives(&self) -> bool;
     /// Posts the shared receives that came back: one doorbell.

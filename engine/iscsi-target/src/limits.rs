@@ -3,6 +3,9 @@
 /// Connections one core serves. What one costs is in docs/LIMITS.md.
 pub const CONNECTIONS_PER_CORE: usize = 1024;
 
+/// A core with so many connections more than the one with the fewest gets no further one, however idle it is.
+pub const PLACEMENT_SPREAD: u32 = 8;
+
 /// Logical units with an open channel on one core.
 pub const UNITS_PER_CORE: usize = 1024;
 

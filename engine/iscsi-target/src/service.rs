@@ -106,6 +106,7 @@ impl Service {
             let (shared, published) = (Arc::clone(&shared), Arc::clone(&published));
             let regions = fleet.arena().cache();
             let started = fleet.call(id, move |core: &mut Core| -> io::Result<()> {
+                shared.watch(id, Arc::clone(core.stats()));
                 let worker = Worker::new(shared, published, core.handle().clone(), regions)?;
                 core.add_shared(worker).map_err(io::Error::other)?;
                 Ok(())

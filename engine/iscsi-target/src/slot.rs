@@ -220,6 +220,21 @@ impl Default for Slot {
 }
 
 impl Slot {
+    /// Empties it for its next task. What every command fills in anyway is left as it is: a slot is large, and this is
+    /// done for every task.
+    pub fn recycle(&mut self) {
+        debug_assert!(self.outstanding == 0 && self.used == 0 && self.early.is_none());
+        self.phase = Phase::Free;
+        self.generation = self.generation.wrapping_add(1);
+        (self.unit, self.local) = (None, None);
+        (self.op, self.outcome, self.reads) = (None, None, None);
+        (self.expected, self.total, self.begun, self.finished) = (0, 0, 0, 0);
+        (self.blocks_done, self.data_sn, self.step) = (0, 0, 0);
+        (self.unsolicited, self.fetching, self.head) = (0, 0, 0);
+        (self.counted, self.in_task_set) = (false, false);
+        (self.answered, self.tell_aborted, self.stalled) = (false, false, false);
+    }
+
     /// The tag of a sub-operation of this task.
     pub fn tag(&self, owner: u16, index: u16, kind: u8, chunk: usize) -> Tag {
         Tag::new(kind | chunk as u8, owner, index, self.generation)
@@ -243,6 +258,11 @@ impl Slot {
     /// Index of the `n`-th oldest chunk in use.
     pub fn nth(&self, n: u8) -> usize {
         usize::from(self.head + n) % CHUNKS
+    }
+
+    /// The device has given a chunk back that waits for what comes next.
+    pub fn has_returned(&self) -> bool {
+        (0..self.used).any(|n| self.chunks[self.nth(n)].state == ChunkState::Returned)
     }
 
     /// Takes the next free chunk, which becomes the youngest.

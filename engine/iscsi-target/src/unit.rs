@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bdev::{Bdev, Channel, DoneBatch, Io, Op, OpenError, Registry};
+use bdev::{Bdev, Channel, Done, DoneBatch, Io, Op, OpenError, Registry};
 use primitives::{Buf, Key, Slab};
 use reactors::Core;
 use scsi::LogicalUnit;
@@ -60,6 +60,8 @@ pub struct LocalUnit {
     pub view: Arc<LogicalUnit>,
     /// This device lends its memory.
     pub lends: bool,
+    /// It may do operations at once.
+    immediate: bool,
     channel: Box<dyn Channel>,
     inflight: u32,
     submitted: bool,
@@ -96,6 +98,7 @@ impl LocalUnits {
             unit: Arc::clone(unit),
             view: unit.copy(),
             lends: unit.bdev.features().lend,
+            immediate: channel.is_immediate(),
             channel,
             inflight: 0,
             submitted: false,
@@ -148,6 +151,17 @@ impl LocalUnits {
         local.submitted = true;
         self.inflight += 1;
         Ok(())
+    }
+
+    /// Lets the unit's device do a read or a write at once.
+    ///
+    /// # Errors
+    /// The operation, when the device cannot: submit it.
+    pub fn run(&mut self, key: Key, io: Io) -> Result<Done, Io> {
+        match self.units.get_mut(key) {
+            Some(local) if local.immediate => local.channel.run(io),
+            _ => Err(io),
+        }
     }
 
     /// Asks the device for its own memory.

@@ -37,7 +37,7 @@ pub use portals::PortalId;
 /// Rounds of device completions taken in one turn: a device that finishes at once may finish what follows, too.
 const DEVICE_ROUNDS: usize = 2;
 
-/// Turns between two looks for new connections, while others keep the core busy.
+/// Turns between two looks for new connections on a core whose sockets are all portals.
 const LOOK_EVERY: u32 = 16;
 
 /// Tokens in the epoll set: the upper half says of what, the lower which. Connections have none of these bits.
@@ -82,6 +82,9 @@ pub struct Worker {
     next_tick: Nanos,
     /// Turns since the kernel was asked which sockets are ready.
     unasked: u32,
+    /// The connection that was read last, by its socket: when there is but one socket beside portals, it is this one's
+    /// or that of somebody whom the kernel will name.
+    only: Option<Key>,
     draining: bool,
 }
 
@@ -131,6 +134,7 @@ impl Worker {
             wake_fds: Vec::new(),
             next_tick: Nanos::ZERO,
             unasked: 0,
+            only: None,
             draining: false,
         })
     }
@@ -165,16 +169,23 @@ impl Worker {
         }
     }
 
-    /// Asks the kernel which sockets are ready: every turn, unless they are only portals and the core has connections
-    /// over RDMA to look after.
+    /// Reads the sockets that are ready. The kernel is asked which these are every turn, unless all are portals, or
+    /// but one: to read that costs hardly more than to ask.
     fn poll_sockets(&mut self) -> bool {
-        let only_portals = self.epoll.len() == self.portals.len();
-        self.unasked = if only_portals && self.fabric.has_connections() { self.unasked + 1 } else { LOOK_EVERY };
+        self.unasked += 1;
         if self.unasked < LOOK_EVERY {
-            return false;
+            let others = self.epoll.len() - self.portals.len();
+            if others == 0 {
+                return false;
+            }
+            if others == 1
+                && let Some(received) = self.read_only_socket()
+            {
+                return received;
+            }
         }
         self.unasked = 0;
-        let Self { epoll, conns, active, portals, strangers, .. } = self;
+        let Self { epoll, conns, active, portals, strangers, only, .. } = self;
         let ready = epoll.poll(|ready| {
             let index = ready.token as u32;
             match ready.token & !u64::from(u32::MAX) {
@@ -182,18 +193,30 @@ impl Worker {
                 token::STRANGER => return strangers.mark_ready(index),
                 _ => {}
             }
-            let Some((_, entry)) = conns.at(index) else { return };
+            let Some((key, entry)) = conns.at(index) else { return };
             if entry.poisoned {
                 return;
             }
             if ready.readable {
                 entry.conn.dm.receive();
+                *only = Some(Key { index, generation: key.generation });
             }
             if !core::mem::replace(&mut entry.conn.active, true) {
                 active.push(index);
             }
         });
         ready > 0
+    }
+
+    /// Reads the one socket there is beside portals, unless more has to be known of it.
+    fn read_only_socket(&mut self) -> Option<bool> {
+        let only = self.only?;
+        let entry = self.conns.get_mut(only).filter(|entry| !entry.poisoned && !entry.writing)?;
+        let received = entry.conn.dm.receive();
+        if received {
+            self.touch(only.index);
+        }
+        Some(received)
     }
 
     /// Kicks and reaps devices; steps the tasks whose operations ended.
@@ -206,11 +229,20 @@ impl Worker {
             let Some(mut done) = self.done.take() else { break };
             self.units.turn(&mut done);
             let any = !done.is_empty();
-            for item in done.drain() {
-                let index = u32::from(item.tag.owner());
-                self.step(index, now, pools, |conn, ctx| conn.io_done(ctx, item));
-                self.touch(index);
+            let mut items = done.drain();
+            while let Some(first) = items.next() {
+                let owner = first.tag.owner();
+                // Those of one connection behind each other are handled in one step.
+                self.step(u32::from(owner), now, pools, |conn, ctx| {
+                    conn.io_done(ctx, first);
+                    while let Some(next) = items.next_if(|done| done.tag.owner() == owner) {
+                        conn.io_done(ctx, next);
+                    }
+                    conn.finish_management(ctx);
+                });
+                self.touch(u32::from(owner));
             }
+            drop(items);
             self.done = Some(done);
             busy |= any;
             if !any {
@@ -249,7 +281,9 @@ impl Worker {
             }
         }
         self.active.truncate(keep);
-        self.fabric.ring();
+        if !self.fabric.is_empty() {
+            self.fabric.ring();
+        }
     }
 
     /// A connection is over and holds nothing any more.
@@ -278,6 +312,17 @@ impl Worker {
         self.expire_strangers(now);
         self.remove_devices(pools, false);
         self.fabric.tick();
+    }
+
+    /// What is not done every turn.
+    #[cold]
+    fn housekeeping(&mut self, now: Nanos, pools: &mut Pools) {
+        if now >= self.next_tick {
+            self.tick(now, pools);
+        }
+        if self.draining {
+            self.close_all(now, pools);
+        }
     }
 
     /// Begins to close every connection.
@@ -312,11 +357,8 @@ impl Poller for Worker {
             self.step(index, turn.now, turn.pools, Conn::step);
         }
         busy |= self.turn_devices(turn.now, turn.pools);
-        if turn.now >= self.next_tick {
-            self.tick(turn.now, turn.pools);
-        }
-        if self.draining {
-            self.close_all(turn.now, turn.pools);
+        if turn.now >= self.next_tick || self.draining {
+            self.housekeeping(turn.now, turn.pools);
         }
         self.finish_turn(turn.pools);
         if self.draining && self.is_deserted() {
@@ -340,6 +382,15 @@ impl Poller for Worker {
 
     fn may_sleep(&mut self) -> bool {
         self.active.is_empty() && !self.portals.any_ready() && self.arm_devices() && self.fabric.arm()
+    }
+
+    fn before_sleep(&mut self) {
+        // The last look before a sleep sees everything, and so does the first one after it.
+        self.unasked = LOOK_EVERY;
+    }
+
+    fn after_wake(&mut self) {
+        self.unasked = LOOK_EVERY;
     }
 
     fn deadline(&self) -> Option<Nanos> {

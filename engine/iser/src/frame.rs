@@ -2,16 +2,16 @@
 
 use crate::wire::{HEADER, HEADERS, Header, VERSION};
 use core::ops::Range;
-use iscsi::datamover::{Advertised, Violation};
-use iscsi::wire::Bhs;
+use iscsi::datamover::Violation;
+use iscsi::wire::{Bhs, Opcode};
 
 /// A message, looked at.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Frame {
     /// iSERHello (§9.3).
     Hello(Hello),
     /// A control-type PDU (§9.2).
-    Pdu(Pdu),
+    Pdu(Parts),
 }
 
 /// What an initiator declares in its Hello.
@@ -23,13 +23,13 @@ pub(crate) struct Hello {
     pub ird: u16,
 }
 
-/// Where the parts of a PDU are in its message.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Pdu {
-    pub bhs: Bhs,
-    pub remote: Advertised,
-    pub ahs: Range<usize>,
-    pub data: Range<usize>,
+/// What PDU a message is, and where its parts are. Its headers stay where they are until they are used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parts {
+    pub opcode: Opcode,
+    /// Where the additional header segments end and the data segment begins.
+    ahs_end: u32,
+    data_end: u32,
 }
 
 impl Frame {
@@ -37,27 +37,54 @@ impl Frame {
     /// is padding, and how much of it there is nobody agrees on.
     #[inline]
     pub fn parse(message: &[u8], segment: u32) -> Result<Self, Violation> {
-        match Header::decode(message).map_err(|_| Violation::Header)? {
-            Header::Control { write, read } => Ok(Self::Pdu(Pdu::parse(message, Advertised { write, read }, segment)?)),
-            Header::Hello { max_version, min_version, ird } if message.len() == HEADER => {
+        if Header::is_control(message) {
+            return Parts::of(message, segment).map(Self::Pdu);
+        }
+        match Header::decode(message) {
+            Ok(Header::Hello { max_version, min_version, ird }) if message.len() == HEADER => {
                 Ok(Self::Hello(Hello { version_fits: (min_version..=max_version).contains(&VERSION), ird }))
             }
-            Header::Hello { .. } | Header::HelloReply { .. } => Err(Violation::Header),
+            _ => Err(Violation::Header),
         }
     }
 }
 
-impl Pdu {
+impl Parts {
+    /// No parts at all.
+    pub const NONE: Self = Self { opcode: Opcode::NOP_OUT, ahs_end: HEADERS as u32, data_end: HEADERS as u32 };
+
     #[inline]
-    fn parse(message: &[u8], remote: Advertised, segment: u32) -> Result<Self, Violation> {
-        let bhs = message.get(HEADER..).and_then(Bhs::from_slice).ok_or(Violation::Header)?;
+    fn of(message: &[u8], segment: u32) -> Result<Self, Violation> {
+        let bhs = bhs(message).ok_or(Violation::Header)?;
         let len = bhs.data_segment_length();
         // At most 76 + 1,020 + 2²⁴: no sum can overflow.
-        let ahs = HEADERS..HEADERS + bhs.ahs_bytes();
-        let data = ahs.end..ahs.end + len as usize;
-        if len > segment || data.end > message.len() {
+        let ahs_end = (HEADERS + bhs.ahs_bytes()) as u32;
+        let data_end = ahs_end + len;
+        if len > segment || data_end as usize > message.len() {
             return Err(Violation::Length(len));
         }
-        Ok(Self { bhs, remote, ahs, data })
+        Ok(Self { opcode: bhs.opcode(), ahs_end, data_end })
     }
+
+    /// Bytes of the data segment.
+    #[inline]
+    pub const fn len(self) -> u32 {
+        self.data_end - self.ahs_end
+    }
+
+    /// The additional header segments.
+    pub const fn ahs(self) -> Range<usize> {
+        HEADERS..self.ahs_end as usize
+    }
+
+    /// The data segment.
+    pub const fn data(self) -> Range<usize> {
+        self.ahs_end as usize..self.data_end as usize
+    }
+}
+
+/// The basic header segment of a message.
+#[inline]
+pub(crate) fn bhs(message: &[u8]) -> Option<Bhs> {
+    Bhs::from_slice(message.get(HEADER..)?)
 }

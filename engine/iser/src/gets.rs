@@ -1,7 +1,7 @@
 //! Solicited gets as RDMA Reads (RFC 7145 §7.3.6), no more at once than the read depth allows.
 
-use crate::iser::Done;
-use iscsi::datamover::{DataStatus, GetData};
+use crate::iser::{Done, Outcome};
+use iscsi::datamover::GetData;
 use primitives::{Buf, IndexQueue, Key, Slab, Tag};
 use rdma::{Remote, Sge};
 
@@ -57,26 +57,16 @@ impl Gets {
         self.waiting.push(key.index).expect("as long as the table");
     }
 
-    /// Takes out the oldest that waits, for its read to be posted: the key, whence, and the sink. Follow with
-    /// [`Gets::posted`] or [`Gets::refused`].
+    /// Takes out the oldest that waits, for its read to be queued: the key, whence, and the sink.
+    #[inline]
     pub fn next(&mut self) -> Option<(Key, Remote, Sge)> {
         if self.is_saturated() {
             return None;
         }
-        let (key, get) = self.gets.at(self.waiting.peek()?)?;
+        let (key, get) = self.gets.at(self.waiting.pop()?)?;
         let sink = get.sink.take()?;
-        Some((key, get.from, Sge::new(sink, get.start, get.len)))
-    }
-
-    pub fn posted(&mut self) {
-        self.waiting.pop();
         self.reading += 1;
-    }
-
-    pub fn refused(&mut self, key: Key, sink: Buf) {
-        if let Some(get) = self.gets.get_mut(key) {
-            get.sink = Some(sink);
-        }
+        Some((key, get.from, Sge::new(sink, get.start, get.len)))
     }
 
     /// A read has completed: its get, which is over. `None` for a tag that no read under way has.
@@ -87,12 +77,12 @@ impl Gets {
             .filter(|(key, get)| get.sink.is_none() && key.generation % Tag::GENERATIONS == tag.generation())?;
         let get = self.gets.remove(key)?;
         self.reading -= 1;
-        let status = if ok && !get.released { DataStatus::Ok } else { DataStatus::Released };
+        let outcome = if ok && !get.released { Outcome::Ok } else { Outcome::Released };
         if ok {
             let end = get.start as usize + get.len as usize;
             sink.set_len(end.max(sink.len()));
         }
-        Some(Done { tag: get.tag, buf: sink, status, bytes: get.len })
+        Some(Done { tag: get.tag, buf: sink, outcome, bytes: get.len })
     }
 
     /// Releases one get of those that `is_of_task` names: it comes back if it waits, and is marked if its read is under
@@ -107,7 +97,7 @@ impl Gets {
             self.waiting.remove(key.index);
             let get = self.gets.remove(key)?;
             let (tag, bytes) = (get.tag, get.len);
-            return get.sink.map(|buf| Done { tag, buf, status: DataStatus::Released, bytes });
+            return get.sink.map(|buf| Done { tag, buf, outcome: Outcome::Released, bytes });
         }
         None
     }

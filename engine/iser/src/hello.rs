@@ -24,15 +24,14 @@ impl HelloState {
     }
 
     /// A PDU that is no Hello has come.
+    #[inline]
     pub fn pdu(&mut self) -> Result<(), Violation> {
         match self {
-            Self::Required => Err(Violation::Header),
-            Self::Possible => {
-                *self = Self::Over;
-                Ok(())
-            }
-            Self::Login | Self::Over => Ok(()),
+            Self::Required => return Err(Violation::Header),
+            Self::Possible => *self = Self::Over,
+            Self::Login | Self::Over => {}
         }
+        Ok(())
     }
 
     /// A Hello has come; the answer to it, with the ORD that holds from now on.

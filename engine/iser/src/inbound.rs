@@ -1,128 +1,131 @@
 //! Messages between their completion and the end of their use.
 
-use crate::frame::Pdu;
-use alloc::collections::VecDeque;
+use crate::frame::Parts;
 use alloc::vec::Vec;
 use core::ops::Range;
-use primitives::{Buf, Tag};
+use primitives::{Buf, Ring, Tag};
 use rdma::{QueuePair, ReceiveRequest};
 
-/// A message received.
-#[derive(Debug)]
-pub(crate) struct Message {
-    /// The receive's.
-    pub tag: Tag,
-    pub buf: Buf,
-}
-
-/// The message of the PDU that was shown last, and what of it is shown.
+/// The message that is open, and what of it is shown.
 #[derive(Debug)]
 struct Shown {
-    message: Message,
-    ahs: Range<usize>,
-    data: Range<usize>,
+    message: ReceiveRequest,
+    parts: Parts,
 }
 
-/// The receiving half of a connection.
+/// The receiving half of a connection. A message is the receive it came in, with its length set.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    inbox: VecDeque<Message>,
-    limit: usize,
+    inbox: Ring<ReceiveRequest>,
     shown: Option<Shown>,
-    /// Buffers for the owner.
-    free: Vec<Buf>,
-    /// Used buffers are posted again.
-    pub reposts: bool,
+    /// Used receives, to be posted again.
+    free: Vec<ReceiveRequest>,
+    /// They are posted by this; otherwise by the owner.
+    reposts: bool,
 }
 
 impl Inbound {
     pub fn new(limit: usize, shared: bool) -> Self {
         let free = Vec::with_capacity(limit + 1);
-        Self { inbox: VecDeque::with_capacity(limit), limit, shown: None, free, reposts: !shared }
+        Self { inbox: Ring::new(limit), shown: None, free, reposts: !shared }
     }
 
     /// A message came. The peer may have sent more than it should: then it is given back.
     #[inline]
-    pub fn push(&mut self, message: Message) -> Result<(), Message> {
-        if self.inbox.len() >= self.limit {
-            return Err(message);
-        }
-        self.inbox.push_back(message);
-        Ok(())
+    pub fn push(&mut self, message: ReceiveRequest) -> Result<(), ReceiveRequest> {
+        self.inbox.push(message)
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.inbox.is_empty()
     }
 
-    /// The oldest message, left in place.
-    pub fn front(&self) -> Option<&[u8]> {
-        self.inbox.front().map(|message| message.buf.filled())
-    }
-
+    /// Opens the oldest message, until [`Inbound::hide`]: all its bytes.
     #[inline]
-    pub fn pop(&mut self) -> Option<Message> {
-        let oldest = self.inbox.pop_front();
-        if self.inbox.is_empty() {
-            // Begins again at its beginning, which is in a cache.
-            self.inbox.clear();
-        }
-        oldest
+    pub fn open(&mut self) -> &[u8] {
+        self.shown = self.inbox.pop().map(|message| Shown { message, parts: Parts::NONE });
+        self.message()
     }
 
-    /// Shows the parts of the oldest message, which was this PDU, until [`Inbound::hide`].
-    pub fn show(&mut self, pdu: Pdu) {
-        if let Some(message) = self.pop() {
-            self.shown = Some(Shown { message, ahs: pdu.ahs, data: pdu.data });
+    /// The bytes of the message that is open.
+    #[inline]
+    pub fn message(&self) -> &[u8] {
+        self.shown.as_ref().map_or(&[], |shown| shown.message.buf.filled())
+    }
+
+    /// The message that is open has these parts.
+    #[inline]
+    pub fn show(&mut self, parts: Parts) {
+        if let Some(shown) = &mut self.shown {
+            shown.parts = parts;
+        }
+    }
+
+    /// Closes the message that is open, as if it had not been opened.
+    pub fn put_back(&mut self) {
+        if let Some(Shown { message, .. }) = self.shown.take() {
+            let put = self.inbox.push_front(message);
+            debug_assert!(put.is_ok(), "its place was free");
         }
     }
 
     pub fn segment(&self) -> &[u8] {
-        self.shown.as_ref().and_then(|shown| shown.message.buf.filled().get(shown.data.clone())).unwrap_or_default()
+        self.part(|shown| shown.parts.data())
     }
 
     pub fn ahs(&self) -> &[u8] {
-        self.shown.as_ref().and_then(|shown| shown.message.buf.filled().get(shown.ahs.clone())).unwrap_or_default()
+        self.part(|shown| shown.parts.ahs())
     }
 
-    /// The end of what was shown; its message, to be recycled.
-    pub fn hide(&mut self) -> Option<Message> {
-        self.shown.take().map(|shown| shown.message)
-    }
-
-    /// Posts a used buffer again, or puts it where its owner finds it. `true` if something was posted.
     #[inline]
-    pub fn recycle<Q: QueuePair>(&mut self, queue: &mut Q, message: Message) -> bool {
-        let Message { tag, buf } = message;
-        if !self.reposts {
-            self.free(buf);
+    fn part(&self, which: impl Fn(&Shown) -> Range<usize>) -> &[u8] {
+        self.shown.as_ref().and_then(|shown| shown.message.buf.filled().get(which(shown))).unwrap_or_default()
+    }
+
+    /// The message that is open is not needed any more.
+    #[inline]
+    pub fn hide(&mut self) {
+        if let Some(shown) = self.shown.take() {
+            self.free.push(shown.message);
+        }
+    }
+
+    /// A receive is not used any more.
+    #[inline]
+    pub fn free(&mut self, tag: Tag, buf: Buf) {
+        // With a shared receive queue, as many as it has: the owner takes them every turn.
+        self.free.push(ReceiveRequest { tag, buf });
+    }
+
+    /// Receives that are not in use, for their owner.
+    pub fn free_receives(&mut self) -> &mut Vec<ReceiveRequest> {
+        &mut self.free
+    }
+
+    /// Posts the receives that are not in use to the queue pair they are from. `true` if any were posted; the others
+    /// stay for their owner.
+    #[inline]
+    pub fn repost<Q: QueuePair>(&mut self, queue: &mut Q) -> bool {
+        if !self.reposts || self.free.is_empty() {
             return false;
         }
-        match queue.post_receive(ReceiveRequest { tag, buf }) {
-            Ok(()) => true,
-            Err(refusal) => {
-                self.free(refusal.request.buf);
-                false
-            }
+        let before = self.free.len();
+        // A queue pair that takes no receives has ended, and says so by other means.
+        let _ = queue.post_receives(&mut self.free);
+        self.free.len() < before
+    }
+
+    /// Frees all messages that nobody looked at.
+    pub fn forget(&mut self) {
+        while let Some(message) = self.inbox.pop() {
+            self.free.push(message);
         }
     }
 
-    /// Puts a buffer where its owner finds it.
-    #[inline]
-    pub fn free(&mut self, buf: Buf) {
-        // With a shared receive queue, as many as it has: the owner takes them every turn.
-        self.free.push(buf);
-    }
-
-    pub fn take_free(&mut self) -> Option<Buf> {
-        self.free.pop()
-    }
-
-    /// Frees all messages that nobody looked at, from now on without posting them again.
-    pub fn clear(&mut self) {
+    /// The same, and from now on nothing is posted again.
+    pub fn end(&mut self) {
         self.reposts = false;
-        while let Some(message) = self.pop() {
-            self.free(message.buf);
-        }
+        self.forget();
     }
 }

@@ -6,18 +6,18 @@ mod seam;
 
 use crate::gets::Gets;
 use crate::hello::HelloState;
-use crate::inbound::{Inbound, Message};
+use crate::inbound::Inbound;
 use crate::limits::{LOGIN_SEGMENT, Limits};
 use crate::outbound::Outbound;
 use crate::stats::Stats;
-use crate::supplies::Supplies;
+use crate::supplies::{Size, Supplies};
 use crate::unexpected::Unexpected;
 use crate::unsolicited::Unsolicited;
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use ending::Phase;
 use iscsi::datamover::{DataStatus, Violation};
-use primitives::{Buf, Tag};
-use rdma::{Completion, Event, Opcode, QueuePair, ReadDepth};
+use primitives::{Buf, Ring, Tag};
+use rdma::{Completion, Event, Opcode, QueuePair, ReadDepth, ReceiveRequest};
 
 /// What a connection is made with.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +40,30 @@ pub struct Setup {
 pub(crate) struct Done {
     pub tag: Tag,
     pub buf: Buf,
-    pub status: DataStatus,
+    pub outcome: Outcome,
     /// Bytes of a get.
     pub bytes: u32,
+}
+
+/// How an operation has ended: what of [`DataStatus`] there is over RDMA, which is short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    Ok,
+    Released,
+    SequenceError,
+    Short(u32),
+}
+
+impl From<Outcome> for DataStatus {
+    #[inline]
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Ok => Self::Ok,
+            Outcome::Released => Self::Released,
+            Outcome::SequenceError => Self::SequenceError,
+            Outcome::Short(bytes) => Self::Short(bytes),
+        }
+    }
 }
 
 /// What was negotiated, as far as this layer needs it.
@@ -50,6 +71,8 @@ pub(crate) struct Done {
 struct Session {
     /// The largest data segment to the initiator.
     send_segment: usize,
+    /// The buffer that an answer of that length needs.
+    answer: Size,
     /// The largest data segment from the initiator.
     receive_segment: u32,
     /// FirstBurstLength; `None` until `enable`.
@@ -60,11 +83,11 @@ struct Session {
 ///
 /// With a receive queue of its own, the owner posts the first receives (through [`Iser::queue`]) before the queue pair
 /// is started, and this posts them again. With a shared one, whatever arrives is the owner's to replace:
-/// [`Iser::take_free_receive`] has to be called every turn.
+/// [`Iser::free_receives`] has to be emptied every turn.
 ///
 /// After [`Terminated`](iscsi::datamover::Upcall::Terminated) nothing of the queue pair is under way any more. The
-/// owner takes the buffers back ([`Iser::take_supplies`], [`Iser::take_free_receive`]) and forgets it. A receive of a
-/// shared queue may complete even later; then its buffer is the next thing `take_free_receive` returns.
+/// owner takes the buffers back ([`Iser::take_supplies`], [`Iser::free_receives`]) and forgets it. A receive of a
+/// shared queue may complete even later; then it is found in `free_receives`.
 #[derive(Debug)]
 pub struct Iser<Q> {
     name: Tag,
@@ -79,7 +102,7 @@ pub struct Iser<Q> {
     unexpected: Unexpected,
     hello: HelloState,
     session: Session,
-    done: VecDeque<Done>,
+    done: Ring<Done>,
     /// From this many ended operations on no new ones are taken, so that `done` never grows.
     done_limit: usize,
     phase: Phase,
@@ -112,9 +135,14 @@ impl<Q: QueuePair> Iser<Q> {
             unsolicited: Unsolicited::new(limits.unsolicited),
             unexpected: Unexpected::new(),
             hello: HelloState::Login,
-            session: Session { send_segment: LOGIN_SEGMENT, receive_segment: LOGIN_SEGMENT as u32, first_burst: None },
+            session: Session {
+                send_segment: LOGIN_SEGMENT,
+                answer: Size::Message,
+                receive_segment: LOGIN_SEGMENT as u32,
+                first_burst: None,
+            },
             // As many as may be waiting when another is taken, and as many as may then be under way.
-            done: VecDeque::with_capacity(2 * operations),
+            done: Ring::new(2 * operations),
             done_limit: operations,
             phase: Phase::Open,
             violation: None,
@@ -129,35 +157,45 @@ impl<Q: QueuePair> Iser<Q> {
         &mut self.out.queue
     }
 
-    /// Takes a completion of this queue pair in.
-    pub fn complete(&mut self, completion: Completion) {
-        debug_assert_eq!(completion.queue, self.name, "a completion of another queue pair");
+    /// Takes completions of this queue pair in, and their memory.
+    pub fn complete(&mut self, completions: &mut [Completion]) {
         self.news = true;
-        let Completion { tag, opcode, status, invalidated, mut sgl, .. } = completion;
+        for completion in completions {
+            debug_assert_eq!(completion.queue, self.name, "a completion of another queue pair");
+            self.take_in(completion);
+        }
+        self.post_reads();
+    }
+
+    #[inline]
+    fn take_in(&mut self, completion: &mut Completion) {
+        let Completion { tag, opcode, status, invalidated, .. } = *completion;
         if opcode != Opcode::Receive {
             self.out.completed();
         }
         if !status.is_ok() {
             self.on_failure(status);
         }
-        let (buf, ok) = (sgl.take_buf(), status.is_ok());
-        match (opcode, buf) {
-            (Opcode::Receive, Some(buf)) if ok => self.received(Message { tag, buf }, invalidated.is_some()),
-            (Opcode::Receive, Some(buf)) => self.inbound.free(buf),
-            (Opcode::Send, Some(buf)) => self.out.sent(tag, buf),
-            (Opcode::Write, Some(buf)) => self.written(tag, buf, ok),
-            (Opcode::Read, Some(buf)) => self.read(tag, buf, ok),
-            // A target opens no windows, and everything else has a buffer.
-            _ => {}
+        // A target opens no windows, and everything else has a buffer.
+        let Some(buf) = completion.sgl.take_buf() else { return };
+        match opcode {
+            Opcode::Receive if status.is_ok() => self.received(ReceiveRequest { tag, buf }, invalidated.is_some()),
+            Opcode::Receive => self.inbound.free(tag, buf),
+            Opcode::Send => self.out.sent(tag, buf),
+            Opcode::Write => self.written(tag, buf, status.is_ok()),
+            Opcode::Read => self.read(tag, buf, status.is_ok()),
+            Opcode::Bind | Opcode::Invalidate => debug_assert!(false, "a target opens no windows"),
         }
-        self.post_reads();
     }
 
     /// Takes a connection event of this queue pair in.
     pub fn event(&mut self, event: &Event) {
         self.news = true;
         match *event {
-            Event::Established { depth, .. } => self.gets.ord = depth.ord,
+            Event::Established { depth, .. } => {
+                self.gets.ord = depth.ord;
+                self.out.established();
+            }
             Event::Disconnected { how, .. } => self.on_disconnect(how),
             Event::Rejected { .. } => self.on_rejection(),
             // Not of a queue pair; each gets an event of its own.
@@ -165,10 +203,12 @@ impl<Q: QueuePair> Iser<Q> {
         }
     }
 
-    /// A receive buffer that is not in use any more. With a shared receive queue all of them come back this way, to be
-    /// posted there again; with an own one, only those of a connection that has ended.
-    pub fn take_free_receive(&mut self) -> Option<Buf> {
-        self.inbound.take_free()
+    /// The receives that are not in use any more, for the owner to take. With a shared receive queue all of them come
+    /// back this way, to be posted there again; with an own one, those of a connection that has ended: until then this
+    /// posts them again.
+    #[inline]
+    pub fn free_receives(&mut self) -> &mut Vec<ReceiveRequest> {
+        self.inbound.free_receives()
     }
 
     /// The buffers given to [`Iser::new`], all of them, after [`Terminated`](iscsi::datamover::Upcall::Terminated);
@@ -189,29 +229,27 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     #[inline]
-    fn received(&mut self, message: Message, invalidates: bool) {
-        match self.phase {
-            Phase::Open if invalidates => {
-                // There was nothing to invalidate: no window of ours is ever open.
-                self.inbound.free(message.buf);
-                self.violate(Violation::Header);
+    fn received(&mut self, message: ReceiveRequest, invalidates: bool) {
+        if self.is_open() && !invalidates {
+            if let Err(ReceiveRequest { tag, buf }) = self.inbound.push(message) {
+                self.inbound.free(tag, buf);
+                self.on_flood();
             }
-            Phase::Open => {
-                if let Err(message) = self.inbound.push(message) {
-                    self.inbound.free(message.buf);
-                    self.on_flood();
-                }
-            }
-            _ => self.recycle(message),
+            return;
+        }
+        self.inbound.free(message.tag, message.buf);
+        if self.is_open() {
+            // There was nothing to invalidate: no window of ours is ever open.
+            self.violate(Violation::Header);
         }
     }
 
     #[inline]
     fn written(&mut self, tag: Tag, buf: Buf, ok: bool) {
         self.puts -= 1;
-        let status = if ok { DataStatus::Ok } else { DataStatus::Released };
+        let outcome = if ok { Outcome::Ok } else { Outcome::Released };
         self.stats.puts += u64::from(ok);
-        self.done(Done { tag, buf, status, bytes: 0 });
+        self.done(Done { tag, buf, outcome, bytes: 0 });
     }
 
     fn read(&mut self, tag: Tag, buf: Buf, ok: bool) {
@@ -236,25 +274,16 @@ impl<Q: QueuePair> Iser<Q> {
     fn post_waiting_reads(&mut self) {
         while self.gets.is_waiting()
             && self.out.has_room_for_data()
+            && self.out.make_way()
             && let Some((key, from, sink)) = self.gets.next()
         {
-            match self.out.read(key, from, sink) {
-                Ok(()) => self.gets.posted(),
-                Err(sink) => {
-                    self.gets.refused(key, sink.buf);
-                    break;
-                }
-            }
+            self.out.read(key, from, sink);
         }
-    }
-
-    fn recycle(&mut self, message: Message) {
-        self.out.unrung |= self.inbound.recycle(&mut self.out.queue, message);
     }
 
     #[inline]
     fn done(&mut self, done: Done) {
-        debug_assert!(self.done.len() < self.done.capacity(), "more operations ended than were taken");
-        self.done.push_back(done);
+        let pushed = self.done.push(done);
+        debug_assert!(pushed.is_ok(), "more operations ended than were taken");
     }
 }

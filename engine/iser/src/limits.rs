@@ -18,6 +18,9 @@ pub const LOGIN_SEGMENT: usize = 8192;
 /// initiator has no more receives for them.
 pub const UNEXPECTED: usize = 4;
 
+/// Requests gathered before they are posted; from this many on they are posted before the end of the turn.
+pub const BATCH: usize = 64;
+
 /// What one connection may hold, fixed when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {

@@ -1,10 +1,9 @@
 //! Posting: what goes into the send queue, and which of it is signalled.
 
-use crate::limits::Limits;
+use crate::limits::{BATCH, Limits};
 use crate::supplies::{Size, Supplies};
-use iscsi::datamover::Later;
 use primitives::{Buf, Key, Tag};
-use rdma::{Op, QueuePair, Remote, Sge, Sgl, Why, WorkRequest};
+use rdma::{Op, QueuePair, Remote, SendBatch, Sge, Sgl, Why, WorkRequest};
 
 /// Kinds of tags in the send queue.
 mod kind {
@@ -15,18 +14,19 @@ mod kind {
 
 /// The sending half of a connection.
 ///
-/// The latest Send or Write is held back until the next one or the end of the turn: only then is known whether it is
-/// the last of the turn, the one to signal.
+/// Requests are gathered and posted together at the end of the turn: only then is known which is the last, the one to
+/// signal.
 #[derive(Debug)]
 pub(crate) struct Outbound<Q> {
     pub queue: Q,
     supplies: Supplies,
-    held: Option<WorkRequest>,
+    /// Not posted yet.
+    batch: SendBatch,
     /// Something was posted since the last ring.
     pub unrung: bool,
-    /// Places in the send queue, once something was posted.
+    /// Places in the send queue, while the connection is established.
     depth: usize,
-    /// Requests the queue pair has taken and not completed.
+    /// Requests that were queued and have not completed.
     under_way: usize,
     /// Why the queue pair refused something for good.
     broken: Option<Why>,
@@ -38,17 +38,30 @@ impl<Q: QueuePair> Outbound<Q> {
         assert!(supplies.suffice(), "buffers for Sends must hold what they are for");
         // With all of it in reserve nothing else could ever be sent.
         let reserve = limits.reserve.min(supplies.control.len().saturating_sub(1));
-        Self { queue, supplies, held: None, unrung: false, depth: 0, under_way: 0, broken: None, reserve }
+        let batch = SendBatch::new(BATCH);
+        Self { queue, supplies, batch, unrung: false, depth: 0, under_way: 0, broken: None, reserve }
+    }
+
+    /// The connection is established: something can be sent.
+    pub fn established(&mut self) {
+        self.depth = usize::from(self.queue.room().send);
+    }
+
+    /// The connection is over: nothing is sent any more.
+    pub fn closed(&mut self) {
+        self.depth = 0;
     }
 
     /// Everything that was given to it is completed.
+    #[inline]
     pub fn is_idle(&self) -> bool {
-        self.under_way == 0 && self.held.is_none()
+        self.under_way == 0
     }
 
     /// Everything that was given to it is with the device.
+    #[inline]
     pub fn is_flushed(&self) -> bool {
-        !self.unrung && self.held.is_none()
+        !self.unrung && self.batch.is_empty()
     }
 
     /// Why nothing can be posted any more, once.
@@ -60,130 +73,97 @@ impl<Q: QueuePair> Outbound<Q> {
     /// Places left in the send queue. Counted here: asking the queue pair each time would cost as much as posting.
     #[inline]
     fn room(&self) -> usize {
-        let left = match self.depth {
-            0 => usize::from(self.queue.room().send),
-            depth => depth.saturating_sub(self.under_way),
-        };
-        left.saturating_sub(usize::from(self.held.is_some()))
+        self.depth.saturating_sub(self.under_way)
     }
 
     /// There is a place in the send queue that is not reserved for answers.
+    #[inline]
     pub fn has_room_for_data(&self) -> bool {
         self.room() > self.reserve
     }
 
     /// A response can be sent that is not owed at once.
+    #[inline]
     pub fn has_room_for_response(&self) -> bool {
         self.has_room_for_data() && self.supplies.control.len() > self.reserve
     }
 
-    /// The answer to one more PDU can be sent, with up to `segment` bytes of data, and some that are owed for earlier
-    /// ones.
-    pub fn has_room_for_answer(&self, segment: usize) -> bool {
+    /// The answer to one more PDU can be sent, in a buffer of this size, and some that are owed for earlier ones.
+    #[inline]
+    pub fn has_room_for_answer(&self, size: Size) -> bool {
         let kept = self.reserve / 2;
-        let long = Size::of(segment) != Some(Size::Control);
-        self.room() > kept && self.supplies.control.len() > kept && (!long || !self.supplies.messages.is_empty())
+        self.room() > kept
+            && self.supplies.control.len() > kept
+            && (size == Size::Control || !self.supplies.messages.is_empty())
     }
 
-    /// A buffer for a message with `segment` bytes of data. Give it to [`Outbound::send`].
-    pub fn take_buffer(&mut self, segment: usize) -> Option<(Size, Buf)> {
-        if self.room() == 0 {
-            return None;
+    /// Queues a message with up to `segment` bytes of data, which `fill` writes; `false` if that cannot be done now.
+    #[inline]
+    pub fn send(&mut self, segment: usize, op: Op, fill: impl FnOnce(&mut Buf)) -> bool {
+        let Some(size) = Size::of(segment) else { return false };
+        if self.room() == 0 || !self.make_way() {
+            return false;
         }
-        let size = Size::of(segment)?;
-        let mut buf = self.supplies.stack(size).pop()?;
-        buf.set_len(0);
-        Some((size, buf))
-    }
-
-    /// Queues the message in `buf`.
-    pub fn send(&mut self, size: Size, buf: Buf, op: Op) -> Result<(), Later> {
+        let stack = self.supplies.stack(size);
+        // Written where it lies: it moves once, into its request.
+        if let Some(buf) = stack.last_mut() {
+            fill(buf);
+        }
+        let Some(buf) = stack.pop() else { return false };
         let kind = if size == Size::Control { kind::CONTROL } else { kind::MESSAGE };
-        let tag = Tag::new(kind, 0, 0, 0);
-        if !self.make_way() {
-            self.sent(tag, buf);
-            return Err(Later);
-        }
-        self.hold(tag, op, Sge::filled(buf));
-        Ok(())
+        self.push(Tag::new(kind, 0, 0, 0), op, Sge::filled(buf), false);
+        true
     }
 
-    /// A Send is over, or was not taken: its buffer is free.
+    /// A Send is over: its buffer is free.
     #[inline]
     pub fn sent(&mut self, tag: Tag, buf: Buf) {
         let size = if tag.kind() == kind::MESSAGE { Size::Message } else { Size::Control };
         self.supplies.stack(size).push(buf);
     }
 
-    /// Posts what is held back, so that something else can be. `false` if it could not be.
+    /// There is a place for one more request. One of them at least is for this or a later turn: a batch that is full
+    /// is posted.
     #[inline]
     pub fn make_way(&mut self) -> bool {
-        self.post_held(false)
-    }
-
-    /// Queues a Send or a Write, after [`Outbound::make_way`]. It is made in its place: a request is long to copy.
-    #[inline]
-    pub fn hold(&mut self, tag: Tag, op: Op, sge: Sge) {
-        debug_assert!(self.held.is_none());
-        self.held = Some(WorkRequest { tag, op, sgl: Sgl::one(sge), signalled: false });
-    }
-
-    /// Posts a read, signalled; the sink comes back if it cannot be posted now, or at all.
-    pub fn read(&mut self, key: Key, from: Remote, sink: Sge) -> Result<(), Sge> {
-        if !self.make_way() {
-            return Err(sink);
+        if self.batch.is_full() {
+            self.post();
         }
-        let tag = Tag::new(kind::READ, 0, key.index as u16, key.generation);
-        let request = WorkRequest { tag, op: Op::Read { from }, sgl: Sgl::one(sink), signalled: true };
-        match self.queue.post_send(request) {
-            Ok(()) => {
-                self.posted();
-                Ok(())
-            }
-            Err(mut refusal) => {
-                self.note(refusal.why);
-                refusal.request.sgl.take().map_or(Ok(()), Err)
-            }
-        }
+        !self.batch.is_full()
     }
 
-    /// Posts what is held back. `false` if it could not be: it is held still.
+    /// Queues a request, after [`Outbound::make_way`].
     #[inline]
-    fn post_held(&mut self, signalled: bool) -> bool {
-        let Some(mut request) = self.held.take() else { return true };
-        request.signalled |= signalled;
-        match self.queue.post_send(request) {
-            Ok(()) => {
-                self.posted();
-                true
-            }
-            Err(refusal) => {
-                self.note(refusal.why);
-                self.held = Some(WorkRequest { signalled: false, ..refusal.request });
-                false
-            }
-        }
-    }
-
-    #[inline]
-    fn posted(&mut self) {
+    pub fn push(&mut self, tag: Tag, op: Op, sge: Sge, signalled: bool) {
+        let pushed = self.batch.push(WorkRequest { tag, op, sgl: Sgl::one(sge), signalled });
+        debug_assert!(pushed.is_ok(), "way was made");
         self.under_way += 1;
-        if self.depth == 0 {
-            self.depth = usize::from(self.queue.room().send) + self.under_way;
-        }
-        self.unrung = true;
     }
 
-    fn note(&mut self, why: Why) {
-        if !why.is_transient() {
+    /// Queues a read, signalled, after [`Outbound::make_way`].
+    pub fn read(&mut self, key: Key, from: Remote, sink: Sge) {
+        let tag = Tag::new(kind::READ, 0, key.index as u16, key.generation);
+        self.push(tag, Op::Read { from }, sink, true);
+    }
+
+    /// Posts what was gathered, the last of it signalled. What the queue pair does not take now stays.
+    fn post(&mut self) {
+        let Some(last) = self.batch.last_mut() else { return };
+        // What comes last says when all before it is done.
+        last.signalled = true;
+        let before = self.batch.len();
+        let result = self.queue.post_sends(&mut self.batch);
+        self.unrung |= self.batch.len() < before;
+        if let Err(why) = result
+            && !why.is_transient()
+        {
             self.broken = Some(why);
         }
     }
 
     /// The end of a turn: one doorbell.
     pub fn ring(&mut self) {
-        // What comes last says when all before it is done.
-        self.post_held(true);
+        self.post();
         if core::mem::take(&mut self.unrung) {
             self.queue.ring();
         }
@@ -195,9 +175,11 @@ impl<Q: QueuePair> Outbound<Q> {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// Takes back what is not posted.
-    pub fn take_held(&mut self) -> Option<WorkRequest> {
-        self.held.take()
+    /// Takes back what is not posted, the oldest first.
+    pub fn take_unposted(&mut self) -> Option<WorkRequest> {
+        let request = self.batch.take_first()?;
+        self.completed();
+        Some(request)
     }
 
     pub fn take_supplies(&mut self) -> Supplies {

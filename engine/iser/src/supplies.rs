@@ -3,7 +3,7 @@
 use crate::limits::{CONTROL, MESSAGE};
 use crate::wire::HEADERS;
 use alloc::vec::Vec;
-use primitives::{Buf, span};
+use primitives::Buf;
 
 /// Registered buffers for the Sends of one connection. Stacks: the one used last is used first.
 #[derive(Debug, Default)]
@@ -26,9 +26,11 @@ impl Size {
     /// The smaller one that holds a message with `segment` bytes of data; `None` if neither does.
     #[inline]
     pub fn of(segment: usize) -> Option<Self> {
-        let len = HEADERS.checked_add(span::padded(segment)?)?;
-        let sizes = [(Self::Control, CONTROL), (Self::Message, MESSAGE)];
-        sizes.into_iter().find(|(_, bytes)| len <= *bytes).map(|(size, _)| size)
+        const IN_CONTROL: usize = CONTROL - HEADERS;
+        const IN_MESSAGE: usize = MESSAGE - HEADERS;
+        // What fits does so with its padding.
+        const { assert!(IN_CONTROL.is_multiple_of(4) && IN_MESSAGE.is_multiple_of(4)) };
+        if segment <= IN_CONTROL { Some(Self::Control) } else { (segment <= IN_MESSAGE).then_some(Self::Message) }
     }
 }
 
@@ -39,6 +41,7 @@ impl Supplies {
             && self.messages.iter().all(|buf| buf.capacity() >= MESSAGE)
     }
 
+    #[inline]
     pub(crate) fn stack(&mut self, size: Size) -> &mut Vec<Buf> {
         match size {
             Size::Control => &mut self.control,

@@ -16,6 +16,8 @@ struct Outstanding {
 #[derive(Debug)]
 pub(crate) struct Unexpected {
     outstanding: [Option<Outstanding>; UNEXPECTED],
+    /// How many of them are.
+    count: usize,
     limit: usize,
     /// In full-feature phase, before the first message of the initiator: it may not have posted its receives yet
     /// (§5.1.3).
@@ -36,7 +38,7 @@ pub(crate) fn is_unexpected(bhs: &Bhs, data: &[u8]) -> bool {
 
 impl Unexpected {
     pub fn new() -> Self {
-        Self { outstanding: [None; UNEXPECTED], limit: UNEXPECTED, quiet: false }
+        Self { outstanding: [None; UNEXPECTED], count: 0, limit: UNEXPECTED, quiet: false }
     }
 
     /// Full-feature phase begins. `declared` is MaxOutstandingUnexpectedPDUs, zero for no limit.
@@ -55,7 +57,7 @@ impl Unexpected {
     /// This one may be sent now. The last place is for a ping, whose answer acknowledges the others.
     pub fn allows(&self, bhs: &Bhs) -> bool {
         let limit = if is_ping(bhs) { self.limit } else { self.limit - 1 };
-        !self.quiet && self.outstanding.iter().flatten().count() < limit
+        !self.quiet && self.count < limit
     }
 
     /// It is sent.
@@ -63,18 +65,18 @@ impl Unexpected {
         let ttt = if is_ping(bhs) { bhs.ttt() } else { RESERVED_TAG };
         if let Some(free) = self.outstanding.iter_mut().find(|place| place.is_none()) {
             *free = Some(Outstanding { stat_sn: bhs.stat_sn(), ttt });
+            self.count += 1;
         }
     }
 
-    /// A request has come.
+    /// Some are outstanding.
     #[inline]
-    pub fn request(&mut self, bhs: &Bhs) {
-        if self.outstanding.iter().any(Option::is_some) {
-            self.acknowledge(bhs);
-        }
+    pub fn is_any(&self) -> bool {
+        self.count > 0
     }
 
-    fn acknowledge(&mut self, bhs: &Bhs) {
+    /// A request has come, which may acknowledge some.
+    pub fn acknowledge(&mut self, bhs: &Bhs) {
         let exp_stat_sn = bhs.exp_stat_sn();
         let answered = match bhs.opcode() {
             Opcode::NOP_OUT if bhs.itt() == RESERVED_TAG => bhs.ttt(),
@@ -85,6 +87,7 @@ impl Unexpected {
                 |o: &Outstanding| o.stat_sn.precedes(exp_stat_sn) || o.ttt != RESERVED_TAG && o.ttt == answered;
             if place.as_ref().is_some_and(retires) {
                 *place = None;
+                self.count -= 1;
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Data that initiators send unasked: Data-Out in Sends, put together in the sink of a get (RFC 7145 §7.3.4).
 
-use crate::iser::Done;
+use crate::iser::{Done, Outcome};
 use iscsi::connection::TaskMap;
-use iscsi::datamover::{DataStatus, GetData, Violation};
+use iscsi::datamover::{GetData, Violation};
 use iscsi::wire::{DataOut, RESERVED_TAG, ScsiCommand};
 use primitives::{Buf, Key, Serial, Slab, Tag};
 
@@ -62,9 +62,15 @@ impl Unsolicited {
         self.first_burst = first_burst;
     }
 
+    /// A task may send more unasked than immediate data.
+    #[inline]
+    pub fn is_possible(&self) -> bool {
+        self.first_burst.is_some()
+    }
+
     /// A SCSI Command came in: notes whether unsolicited Data-Out will follow it.
     pub fn announced(&mut self, command: &ScsiCommand) {
-        let owes = command.write && !command.final_bit && self.first_burst.is_some();
+        let owes = command.write && !command.final_bit && self.is_possible();
         // A tag in use keeps its owner: the layer above refuses the command. Where there is no room the data is taken
         // for late, and a get for it is told that none comes.
         if !owes || command.itt == RESERVED_TAG || self.by_itt.get(command.itt).is_some() {
@@ -78,7 +84,14 @@ impl Unsolicited {
     }
 
     /// The task was answered, or will never ask: what it still owes is not wanted.
+    #[inline]
     pub fn answered(&mut self, itt: u32) {
+        if !self.owing.is_empty() {
+            self.forget_unasked(itt);
+        }
+    }
+
+    fn forget_unasked(&mut self, itt: u32) {
         if let Some((key, owing)) = self.find(itt)
             && owing.get.is_none()
         {
@@ -95,7 +108,7 @@ impl Unsolicited {
                 self.gets += 1;
                 None
             }
-            _ => Some(Done { tag, buf: sink, status: DataStatus::Short(0), bytes: 0 }),
+            _ => Some(Done { tag, buf: sink, outcome: Outcome::Short(0), bytes: 0 }),
         }
     }
 
@@ -120,16 +133,16 @@ impl Unsolicited {
             return Verdict::Late;
         };
         if pdu.data_sn != owing.data_sn || !get.takes(pdu.buffer_offset, data.len()) {
-            return Verdict::Placed(self.end(key, DataStatus::SequenceError, true));
+            return Verdict::Placed(self.end(key, Outcome::SequenceError, true));
         }
         owing.data_sn.take();
         get.place(data);
         match (get.len - get.got, pdu.final_bit) {
             // What the task owes beyond a get that went well is for the next get.
-            (0, last) => Verdict::Placed(self.end(key, DataStatus::Ok, last)),
+            (0, last) => Verdict::Placed(self.end(key, Outcome::Ok, last)),
             (_, true) => {
                 let got = get.got;
-                Verdict::Placed(self.end(key, DataStatus::Short(got), true))
+                Verdict::Placed(self.end(key, Outcome::Short(got), true))
             }
             (_, false) => Verdict::Placed(None),
         }
@@ -141,17 +154,17 @@ impl Unsolicited {
             return None;
         }
         let key = self.any(|owing| owing.get.as_ref().is_some_and(|get| is_of_task(get.tag)))?;
-        self.end(key, DataStatus::Released, true)
+        self.end(key, Outcome::Released, true)
     }
 
     /// Ends a get, and what its task owes if that was the `last` of it.
-    fn end(&mut self, key: Key, status: DataStatus, last: bool) -> Option<Done> {
+    fn end(&mut self, key: Key, outcome: Outcome, last: bool) -> Option<Done> {
         let get = self.owing.get_mut(key)?.get.take()?;
         self.gets -= 1;
         if last {
             self.forget(key);
         }
-        Some(Done { tag: get.tag, buf: get.sink, status, bytes: get.got })
+        Some(Done { tag: get.tag, buf: get.sink, outcome, bytes: get.got })
     }
 
     fn find(&mut self, itt: u32) -> Option<(Key, &mut Owing)> {

@@ -1,6 +1,7 @@
 //! The iSER header in front of every Send (RFC 7145 §9).
 
 use core::fmt;
+use iscsi::datamover::Advertised;
 
 pub use iscsi::datamover::Advertisement;
 
@@ -75,6 +76,26 @@ impl Header {
     /// A control-type PDU without buffers: everything a target sends.
     pub const PLAIN: Self = Self::Control { write: None, read: None };
 
+    /// The bytes of [`Header::PLAIN`].
+    pub(crate) const PLAIN_BYTES: [u8; HEADER] = {
+        let mut bytes = [0; HEADER];
+        bytes[0] = CONTROL << 4;
+        bytes
+    };
+
+    /// A message begins with the header of a control-type PDU.
+    #[inline]
+    pub(crate) fn is_control(message: &[u8]) -> bool {
+        message.len() >= HEADER && message[0] >> 4 == CONTROL
+    }
+
+    /// What is advertised in the header of a control-type PDU.
+    #[inline]
+    pub(crate) fn advertised(header: &[u8; HEADER]) -> Advertised {
+        let buffer = |flag, at| if header[0] & flag != 0 { advertisement(header, at) } else { None };
+        Advertised { write: buffer(WSV, 4), read: buffer(RSV, 16) }
+    }
+
     /// Reads the header at the beginning of a message. Reserved bits are ignored, and fields whose flag is not set.
     ///
     /// # Errors
@@ -85,8 +106,7 @@ impl Header {
         let half = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         match bytes[0] >> 4 {
             CONTROL => {
-                let write = advertisement(bytes, 4).filter(|_| bytes[0] & WSV != 0);
-                let read = advertisement(bytes, 16).filter(|_| bytes[0] & RSV != 0);
+                let Advertised { write, read } = Self::advertised(bytes);
                 Ok(Self::Control { write, read })
             }
             HELLO => Ok(Self::Hello { max_version: bytes[1] >> 4, min_version: bytes[1] & 0xF, ird: half(2) }),
@@ -150,6 +170,7 @@ mod tests {
         let mut expected = [0; HEADER];
         expected[..16].copy_from_slice(&write);
         assert_eq!(Header::Control { write: Some(BUFFER), read: None }.encode(), expected);
+        assert_eq!(Header::PLAIN.encode(), Header::PLAIN_BYTES);
         let read = [1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18];
         expected = [0; HEADER];
         expected[0] = 0x14;

@@ -1,7 +1,7 @@
 //! What comes back.
 
 use crate::memory::{Sgl, Stag};
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use primitives::Tag;
 
@@ -108,15 +108,15 @@ pub struct Completion {
 /// A fixed number of completions: reaped first, looked at afterwards.
 #[derive(Debug)]
 pub struct CompletionBatch {
-    slots: Box<[Option<Completion>]>,
-    len: usize,
+    completions: Vec<Completion>,
+    capacity: usize,
 }
 
 impl CompletionBatch {
     /// An empty batch with room for `capacity` completions.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { slots: (0..capacity).map(|_| None).collect(), len: 0 }
+        Self { completions: Vec::with_capacity(capacity), capacity }
     }
 
     /// Adds one.
@@ -125,36 +125,51 @@ impl CompletionBatch {
     /// The completion, when the batch is full.
     #[inline]
     pub fn push(&mut self, completion: Completion) -> Result<(), Completion> {
-        let Some(slot) = self.slots.get_mut(self.len) else { return Err(completion) };
-        *slot = Some(completion);
-        self.len += 1;
+        if self.room() == 0 {
+            return Err(completion);
+        }
+        self.completions.push(completion);
         Ok(())
     }
 
-    /// Takes all out, oldest first. Those not taken from the iterator stay lost with their buffers: run it to its end.
+    /// What is in it, oldest first, to be handled in its place: a completion is long to move. Take the memory out of
+    /// each; [`CompletionBatch::clear`] follows.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [Completion] {
+        &mut self.completions
+    }
+
+    /// Forgets what is in it, and the memory that nobody took.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.completions.clear();
+    }
+
+    /// Takes all out, oldest first. Those not taken from the iterator are lost with their buffers: run it to its end.
     #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = Completion> + '_ {
-        let len = core::mem::take(&mut self.len);
-        self.slots[..len].iter_mut().filter_map(Option::take)
+        self.completions.drain(..)
     }
 
     /// Completions in it.
     #[must_use]
+    #[inline]
     pub const fn len(&self) -> usize {
-        self.len
+        self.completions.len()
     }
 
     /// There are none.
     #[must_use]
+    #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.completions.is_empty()
     }
 
     /// How many more fit.
     #[must_use]
     #[inline]
     pub const fn room(&self) -> usize {
-        self.slots.len() - self.len
+        self.capacity - self.completions.len()
     }
 }
 

@@ -29,4 +29,4 @@ pub use connection::{Ended, Event, Parameters, PrivateData, ReadDepth, RejectRea
 pub use counters::Counters;
 pub use memory::{Access, Memory, Remote, Sge, Sgl, Stag};
 pub use provider::{CompletionQueue, Peer, Provider, QueuePair, QueueSetup, ReceiveQueue, Room};
-pub use work::{Op, ReceiveRequest, Refusal, Refused, Why, WorkRequest};
+pub use work::{Op, ReceiveRequest, Refusal, Refused, SendBatch, Why, WorkRequest};

@@ -152,7 +152,10 @@ impl Sgl {
     #[must_use]
     #[inline]
     pub fn len(&self) -> u32 {
-        self.iter().fold(0, |sum: u32, sge| sum.saturating_add(sge.len))
+        match &self.0 {
+            [Some(only), None] => only.len,
+            both => both.iter().flatten().fold(0, |sum: u32, sge| sum.saturating_add(sge.len)),
+        }
     }
 
     /// It has no bytes (but may have a buffer).
@@ -171,7 +174,18 @@ impl Sgl {
     /// Takes the first element that is left.
     #[inline]
     pub fn take(&mut self) -> Option<Sge> {
-        self.0.iter_mut().find_map(Option::take)
+        let [first, second] = &mut self.0;
+        if first.is_some() { first.take() } else { second.take() }
+    }
+
+    /// The element, if there is just one.
+    #[must_use]
+    #[inline]
+    pub const fn single(&self) -> Option<&Sge> {
+        match &self.0 {
+            [Some(only), None] => Some(only),
+            _ => None,
+        }
     }
 
     /// Takes the buffer of the first element that is left.

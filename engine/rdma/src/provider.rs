@@ -5,8 +5,9 @@ use crate::completion::CompletionBatch;
 use crate::connection::{Event, Parameters, PrivateData, RequestId};
 use crate::counters::Counters;
 use crate::memory::{Access, Memory, Remote, Sge, Stag};
-use crate::work::{ReceiveRequest, Refusal, Refused, WorkRequest};
+use crate::work::{ReceiveRequest, Refusal, Refused, SendBatch, Why, WorkRequest};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 use primitives::Tag;
@@ -145,6 +146,28 @@ pub trait QueuePair: fmt::Debug {
     /// The request.
     fn post_send(&mut self, request: WorkRequest) -> Result<(), Refusal<WorkRequest>>;
 
+    /// Queues several receives like [`QueuePair::post_receive`], in any order. Those that are not taken stay.
+    ///
+    /// # Errors
+    /// Why the rest was not taken.
+    fn post_receives(&mut self, requests: &mut Vec<ReceiveRequest>) -> Result<(), Why> {
+        post_all(requests, |request| self.post_receive(request))
+    }
+
+    /// Queues several requests like [`QueuePair::post_send`], in their order. Those that are not taken stay.
+    ///
+    /// # Errors
+    /// Why the first of the rest was not taken.
+    fn post_sends(&mut self, requests: &mut SendBatch) -> Result<(), Why> {
+        while let Some(request) = requests.take_first() {
+            if let Err(Refusal { request, why }) = self.post_send(request) {
+                requests.put_back(request);
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
     /// Opens a window on exactly the bytes of `sge` to this connection's peer, in order before everything posted after
     /// it, so that the advertisement can be posted at once. Takes a place in the send queue and completes, unsignalled,
     /// as [`Opcode::Bind`](crate::Opcode::Bind) with `tag`. The memory stays in the window until
@@ -191,6 +214,14 @@ impl<Q: QueuePair + ?Sized> QueuePair for Box<Q> {
         (**self).post_send(request)
     }
 
+    fn post_receives(&mut self, requests: &mut Vec<ReceiveRequest>) -> Result<(), Why> {
+        (**self).post_receives(requests)
+    }
+
+    fn post_sends(&mut self, requests: &mut SendBatch) -> Result<(), Why> {
+        (**self).post_sends(requests)
+    }
+
     fn bind(&mut self, tag: Tag, sge: Sge, access: Access) -> Result<Remote, Refusal<Sge>> {
         (**self).bind(tag, sge, access)
     }
@@ -228,6 +259,14 @@ pub trait ReceiveQueue: fmt::Debug {
     /// The request.
     fn post_receive(&mut self, request: ReceiveRequest) -> Result<(), Refusal<ReceiveRequest>>;
 
+    /// Queues several receives like [`ReceiveQueue::post_receive`], in any order. Those that are not taken stay.
+    ///
+    /// # Errors
+    /// Why the rest was not taken.
+    fn post_receives(&mut self, requests: &mut Vec<ReceiveRequest>) -> Result<(), Why> {
+        post_all(requests, |request| self.post_receive(request))
+    }
+
     /// Hands what was posted to the device: one doorbell.
     fn ring(&mut self);
 
@@ -237,6 +276,20 @@ pub trait ReceiveQueue: fmt::Debug {
     /// Takes a receive back that no message has used: to empty the queue when no queue pair draws from it any more.
     /// `None` while one does, and when it is empty.
     fn take_back(&mut self) -> Option<ReceiveRequest>;
+}
+
+/// Posts one after the other until one is not taken, which goes back.
+fn post_all(
+    requests: &mut Vec<ReceiveRequest>,
+    mut post: impl FnMut(ReceiveRequest) -> Result<(), Refusal<ReceiveRequest>>,
+) -> Result<(), Why> {
+    while let Some(request) = requests.pop() {
+        if let Err(Refusal { request, why }) = post(request) {
+            requests.push(request);
+            return Err(why);
+        }
+    }
+    Ok(())
 }
 
 /// Where completions come from.

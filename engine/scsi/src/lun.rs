@@ -23,10 +23,18 @@ impl Lun {
     /// The number a single-level LUN means, whichever method says it. `None` for well known units, further levels,
     /// other buses or targets, and methods that do not exist: no such LUN has a unit behind it.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> Option<u64> {
+        let bits = u64::from_be_bytes(self.0);
+        if bits & !(0xFF << 48) == 0 {
+            // Peripheral device addressing, bus 0: what nearly every command has.
+            return Some(bits >> 48);
+        }
+        self.number_otherwise()
+    }
+
+    const fn number_otherwise(self) -> Option<u64> {
         match self.0 {
-            // Peripheral device addressing, bus 0.
-            [0x00, n, 0, 0, 0, 0, 0, 0] => Some(n as u64),
             // Flat space addressing.
             [m, n, 0, 0, 0, 0, 0, 0] if m >> 6 == 0b01 => Some(((m & 0x3F) as u64) << 8 | n as u64),
             // Logical unit addressing, target 0 and bus 0.

@@ -10,8 +10,8 @@ use primitives::{Key, Tag};
 use rdma::attributes::PrivateRoom;
 use rdma::{
     Access, Attributes, CompletionBatch, CompletionQueue, Counters, Event, Memory, Parameters, Peer, PrivateData,
-    Provider, QueuePair, QueueSetup, ReceiveQueue, ReceiveRequest, Refusal, Refused, Remote, RequestId, Room, Sge,
-    Stag, Transport, Why, WorkRequest,
+    Provider, QueuePair, QueueSetup, ReceiveQueue, ReceiveRequest, Refusal, Refused, Remote, RequestId, Room,
+    SendBatch, Sge, Stag, Transport, Why, WorkRequest,
 };
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -220,6 +220,13 @@ impl QueuePair for SiwQueue {
         }
     }
 
+    fn post_sends(&mut self, requests: &mut SendBatch) -> Result<(), Why> {
+        let mut device = self.device.borrow();
+        let device = &mut *device;
+        let pair = device.pairs.get_mut(self.key).ok_or(Why::Closed)?;
+        pair.post_sends(&device.core, requests)
+    }
+
     fn bind(&mut self, tag: Tag, sge: Sge, access: Access) -> Result<Remote, Refusal<Sge>> {
         let mut device = self.device.borrow();
         let device = &mut *device;
@@ -303,7 +310,7 @@ impl ReceiveQueue for SiwReceives {
         match if queue.room() == 0 { Err(Why::Full) } else { check_receive(&core.regions, &request) } {
             Ok(()) => {
                 queue.counters.receives += 1;
-                queue.ring.push_back(request);
+                queue.ring.push(request);
                 Ok(())
             }
             Err(why) => {
@@ -311,6 +318,13 @@ impl ReceiveQueue for SiwReceives {
                 Err(Refusal { request, why })
             }
         }
+    }
+
+    fn post_receives(&mut self, requests: &mut Vec<ReceiveRequest>) -> Result<(), Why> {
+        let mut device = self.device.borrow();
+        let core = &mut device.core;
+        let queue = core.receives.get_mut(self.key).ok_or(Why::Closed)?;
+        queue.post(requests, |request| check_receive(&core.regions, request))
     }
 
     fn ring(&mut self) {
@@ -332,7 +346,7 @@ impl ReceiveQueue for SiwReceives {
     fn take_back(&mut self) -> Option<ReceiveRequest> {
         let mut device = self.device.borrow();
         let queue = device.core.receives.get_mut(self.key).filter(|q| q.users == 0)?;
-        let request = queue.ring.pop_front()?;
+        let request = queue.ring.pop()?;
         queue.rung = queue.rung.min(queue.ring.len());
         Some(request)
     }

@@ -86,12 +86,13 @@ impl Full {
         }
         let first_burst = self.proto.parameters.first_burst;
         let unit = Lun(command.lun).number().and_then(|n| self.units.find(n));
+        let unit = unit.map(|unit| (unit, self.units.entry(unit).local));
         let slot = self.slot(index);
         slot.phase = Phase::Held;
         slot.itt = command.itt;
         slot.cmd_sn = command.cmd_sn.0;
         slot.lun = command.lun;
-        slot.unit = unit;
+        slot.unit = unit.map(|(unit, _)| unit);
         slot.cdb = command.cdb;
         slot.flags = control.bhs.0[1];
         slot.immediate = command.immediate;
@@ -104,13 +105,12 @@ impl Full {
         }
         slot.solicited_from = slot.immediate_len + slot.unsolicited;
         slot.began = ctx.now.get();
-        self.held += u16::from(!delivered);
-        if let Some(unit) = unit {
-            let local = self.units.entry(unit).local;
-            let slot = self.slot(index);
+        slot.block_size = NO_UNIT_BLOCK;
+        if let Some((_, local)) = unit {
             slot.local = Some(local);
-            slot.block_size = ctx.units.get(local).map_or(512, |l| l.view.medium.block_size);
+            slot.block_size = ctx.units.get(local).map_or(NO_UNIT_BLOCK, |l| l.view.medium.block_size);
         }
+        self.held += u16::from(!delivered);
         ctx.stats.commands += 1;
         Some(index)
     }
@@ -153,7 +153,7 @@ impl Full {
             return Ok(());
         }
         let cdb = slot.cdb;
-        let reads = scsi::direction(&cdb) == Some(Direction::In) && !is_read(cdb[0]);
+        let reads = !is_transfer(cdb[0]) && scsi::direction(&cdb) == Some(Direction::In);
         // Parameter data is made in the buffer it is sent from.
         let mut buf = if reads { Some(ctx.pools.take(scsi::limits::REPLY).ok_or(Stall)?) } else { None };
         let (unit, lun, block_size) = (slot.unit, slot.lun, slot.block_size);
@@ -236,10 +236,14 @@ impl Full {
     fn place_immediate(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, control: &Control) {
         let len = control.len;
         let slot = self.peek(index);
+        if slot.solicited_from == 0 {
+            // Nothing comes unasked.
+            return;
+        }
         if slot.outcome.is_some() || slot.phase == Phase::Free {
             return;
         }
-        if matches!(slot.phase, Phase::Held | Phase::Blocked) && slot.solicited_from > 0 {
+        if matches!(slot.phase, Phase::Held | Phase::Blocked) {
             return self.keep_early(dm, ctx, index, control);
         }
         if len == 0 {
@@ -422,7 +426,10 @@ fn drop_silently(dm: &mut Wire, itt: u32) -> Result<(), Close> {
     Ok(())
 }
 
-/// READ 6, 10, 12 and 16: their data comes from the medium, not from the device server.
-const fn is_read(opcode: u8) -> bool {
-    matches!(opcode, 0x08 | 0x28 | 0xA8 | 0x88)
+/// READ and WRITE of 6, 10, 12 and 16 bytes: their data comes from the medium or goes there, not to the device server.
+const fn is_transfer(opcode: u8) -> bool {
+    matches!(opcode, 0x08 | 0x0A | 0x28 | 0x2A | 0xA8 | 0xAA | 0x88 | 0x8A)
 }
+
+/// The block size of a task without a logical unit, which never moves a block.
+const NO_UNIT_BLOCK: u32 = 512;

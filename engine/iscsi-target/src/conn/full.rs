@@ -42,7 +42,8 @@ pub struct Full {
     pub(super) text: TextExchange,
     pub(super) held: u16,
     slots: Box<[Slot]>,
-    free: IndexQueue,
+    /// Slots without a task. The one freed last is taken first: it is still in the cache.
+    free: Vec<u16>,
     stalled: IndexQueue,
     pub(super) id: ConnId,
     pub(super) entrance: Entrance,
@@ -64,11 +65,6 @@ impl Full {
         depth: u16,
     ) -> Self {
         let count = Self::slots_for(depth);
-        let mut free = IndexQueue::new(count);
-        for index in 0..count as u32 {
-            // Room for all of them was just made.
-            let _ = free.push(index);
-        }
         Self {
             proto,
             text: TextExchange::new(session.is_discovery()),
@@ -77,7 +73,7 @@ impl Full {
             management: Management::default(),
             held: 0,
             slots: (0..count).map(|_| Slot::default()).collect(),
-            free,
+            free: (0..count as u16).rev().collect(),
             stalled: IndexQueue::new(count),
             id,
             entrance,
@@ -186,7 +182,7 @@ impl Full {
 
     /// Takes a free slot.
     pub(crate) fn take_slot(&mut self) -> Option<u16> {
-        self.free.pop().map(|index| index as u16)
+        self.free.pop()
     }
 
     /// Every task in progress.
@@ -212,13 +208,12 @@ impl Full {
         if let Some(buf) = slot.early.take() {
             ctx.give(buf, None);
         }
-        let generation = slot.generation.wrapping_add(1);
         let stalled = slot.stalled;
-        *slot = Slot { generation, ..Slot::default() };
+        slot.recycle();
         if stalled {
             self.stalled.remove(u32::from(index));
         }
-        let _ = self.free.push(u32::from(index));
+        self.free.push(index);
     }
 
     /// Gives the task's place in the command window back, once.

@@ -161,6 +161,7 @@ impl Conn {
             established.exp_cmd_sn,
             established.stat_sn,
             depth,
+            slots,
             keepalive,
         );
         ctx.stats.logins += 1;

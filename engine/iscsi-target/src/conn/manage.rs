@@ -43,6 +43,8 @@ pub(crate) enum Scope {
 #[derive(Debug, Default)]
 pub struct Management {
     pending: [Option<Pending>; TASK_MANAGEMENT],
+    /// How many of them are pending: asked after every step of the connection.
+    waiting: u8,
     /// A target cold reset ends the session once it was answered.
     pub(super) cold: bool,
 }
@@ -83,6 +85,7 @@ impl Full {
         self.abort_scope(dm, ctx, scope);
         let elsewhere = self.spread(ctx, affected, scope, place);
         self.management.pending[place] = Some(Pending { itt: request.itt, scope, elsewhere });
+        self.management.waiting += 1;
         self.finish_management(dm)
     }
 
@@ -117,15 +120,15 @@ impl Full {
                 continue;
             }
             self.management.pending[place] = None;
+            self.management.waiting -= 1;
             self.answer_management(dm, pending.itt, tmf_response::FUNCTION_COMPLETE)?;
         }
-        let idle = self.management.pending.iter().all(Option::is_none);
-        if self.management.cold && idle { Err(Close::Graceful) } else { Ok(()) }
+        if self.management.cold && !self.is_managing() { Err(Close::Graceful) } else { Ok(()) }
     }
 
     /// A function waits for tasks to drain.
     pub(crate) fn is_managing(&self) -> bool {
-        self.management.pending.iter().any(Option::is_some)
+        self.management.waiting > 0
     }
 
     fn answer_management(&mut self, dm: &mut Wire, itt: u32, response: u8) -> Result<(), Close> {

@@ -108,7 +108,7 @@ impl Conn {
         }
     }
 
-    /// An operation of a logical unit came back.
+    /// An operation of a logical unit came back. Follow the last of a turn with [`Conn::finish_management`].
     pub(crate) fn io_done(&mut self, ctx: &mut Context<'_>, done: bdev::Done) {
         match &mut self.state {
             State::Full(full) => full.io_done(&mut self.dm, ctx, done),
@@ -118,10 +118,10 @@ impl Conn {
                 }
             }
         }
-        self.finish_management(ctx);
     }
 
-    fn finish_management(&mut self, ctx: &mut Context<'_>) {
+    /// Answers the task management functions whose tasks are gone by now.
+    pub(crate) fn finish_management(&mut self, ctx: &mut Context<'_>) {
         if let State::Full(full) = &mut self.state
             && self.closing.is_none()
             && full.is_managing()

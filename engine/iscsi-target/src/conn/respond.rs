@@ -2,7 +2,7 @@
 
 use iscsi::datamover::{Advertised, Control, Datamover};
 use iscsi::wire::{BHS_LEN, Bhs, ScsiCommand, reject_reason};
-use scsi::{Outcome, SenseFormat, Status};
+use scsi::{Outcome, Sense, SenseFormat, Status};
 
 use super::full::{Close, Full};
 use crate::context::Context;
@@ -10,22 +10,22 @@ use crate::job::{Stall, Step};
 use crate::slot::Phase;
 use crate::wire::Wire;
 
-/// A SCSI Response's data segment: two bytes of length, then sense data (RFC 7143 §11.4.7).
+/// A SCSI Response's data segment: two bytes of length, then sense data (RFC 7143 §11.4.7). Empty without sense.
 struct SenseSegment {
     bytes: [u8; 2 + scsi::limits::SENSE],
     len: usize,
 }
 
 impl SenseSegment {
-    fn new(outcome: &Outcome, format: SenseFormat) -> Self {
-        let mut bytes = [0; 2 + scsi::limits::SENSE];
-        let mut len = 0;
-        if let Some(sense) = &outcome.sense {
-            let n = sense.encode(format, &mut bytes[2..]);
-            bytes[..2].copy_from_slice(&(n as u16).to_be_bytes());
-            len = n + 2;
-        }
-        Self { bytes, len }
+    const EMPTY: Self = Self { bytes: [0; 2 + scsi::limits::SENSE], len: 0 };
+
+    #[cold]
+    fn new(sense: &Sense, format: SenseFormat) -> Self {
+        let mut this = Self::EMPTY;
+        let len = sense.encode(format, &mut this.bytes[2..]);
+        this.bytes[..2].copy_from_slice(&(len as u16).to_be_bytes());
+        this.len = len + 2;
+        this
     }
 
     fn bytes(&self) -> &[u8] {
@@ -38,7 +38,10 @@ impl Full {
     pub(crate) fn respond(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         self.slot(index).phase = Phase::Responding;
         let outcome = self.outcome(index);
-        let segment = SenseSegment::new(&outcome, self.sense_format(ctx, index));
+        let segment = match &outcome.sense {
+            None => SenseSegment::EMPTY,
+            Some(sense) => SenseSegment::new(sense, self.sense_format(ctx, index)),
+        };
         let residual = self.residual(index);
         self.leave_window(index);
         let slot = self.peek(index);

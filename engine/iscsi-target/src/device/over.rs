@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::RawFd;
 
-use primitives::{Buf, Tag};
+use primitives::Tag;
 use rdma::{
     Attributes, CompletionBatch, CompletionQueue, Counters, Event, Memory, Peer, PrivateData, QueuePair, QueueSetup,
     ReceiveQueue, ReceiveRequest, Refused, RequestId,
@@ -32,8 +32,20 @@ pub struct Over<P: Fabric> {
 struct Shared<P: Fabric> {
     queue: P::Receives,
     stock: Stock,
-    /// Buffers waiting to be posted.
-    spare: Vec<Buf>,
+    /// Those that wait for room in the queue.
+    spare: Vec<ReceiveRequest>,
+    /// Some were posted since the last doorbell.
+    unrung: bool,
+}
+
+impl<P: Fabric> Shared<P> {
+    /// Posts all of `receives`; those that find no room wait.
+    fn post(&mut self, receives: &mut Vec<ReceiveRequest>) {
+        self.unrung = true;
+        if self.queue.post_receives(receives).is_err() {
+            self.spare.append(receives);
+        }
+    }
 }
 
 impl<P: Fabric> Over<P> {
@@ -55,13 +67,15 @@ impl<P: Fabric> Over<P> {
             // Receives wait for PDUs all their life; most of the memory is for data.
             let share = pools.stats(Class::Large).free / RECEIVES_SHARE * (LARGE_BUFFER / iser::limits::MESSAGE);
             let wanted = share.min(usize::from(SHARED_RECEIVES));
-            let count = stock.add(pools, iser::limits::MESSAGE, wanted, |buf| spare.push(buf));
+            let count = stock.add(pools, iser::limits::MESSAGE, wanted, |buf| {
+                spare.push(ReceiveRequest { tag: Tag::default(), buf });
+            });
             if count < SHARED_RECEIVES_MIN {
-                spare.iter().for_each(|buf| stock.give(buf));
+                spare.iter().for_each(|receive| stock.give(&receive.buf));
                 stock.settle(pools);
                 return Err(Refused::Limit { what: "receive buffers (see --memory)", limit: count });
             }
-            Some(Shared { queue, stock, spare })
+            Some(Shared { queue, stock, spare, unrung: false })
         } else {
             None
         };
@@ -138,26 +152,21 @@ impl<P: Fabric> Device for Over<P> {
         self.receives.is_some()
     }
 
-    fn recycle(&mut self, buf: Buf) {
+    fn recycle(&mut self, receives: &mut Vec<ReceiveRequest>) {
         match &mut self.receives {
-            Some(shared) => shared.spare.push(buf),
-            None => debug_assert!(false, "a receive of no shared queue"),
+            Some(shared) => shared.post(receives),
+            None => debug_assert!(false, "receives of no shared queue"),
         }
     }
 
     fn ring(&mut self) {
         let Some(shared) = &mut self.receives else { return };
-        let mut posted = false;
-        while let Some(buf) = shared.spare.pop() {
-            match shared.queue.post_receive(ReceiveRequest { tag: Tag::default(), buf }) {
-                Ok(()) => posted = true,
-                Err(refusal) => {
-                    shared.spare.push(refusal.request.buf);
-                    break;
-                }
-            }
+        if !shared.spare.is_empty() {
+            // Those that still find no room wait on.
+            let _ = shared.queue.post_receives(&mut shared.spare);
+            shared.unrung = true;
         }
-        if posted {
+        if core::mem::take(&mut shared.unrung) {
             shared.queue.ring();
         }
     }
@@ -207,7 +216,7 @@ impl<P: Fabric> Device for Over<P> {
         while let Some(receive) = shared.queue.take_back() {
             shared.stock.give(&receive.buf);
         }
-        shared.spare.drain(..).for_each(|buf| shared.stock.give(&buf));
+        shared.spare.drain(..).for_each(|receive| shared.stock.give(&receive.buf));
         shared.stock.settle(pools);
     }
 }

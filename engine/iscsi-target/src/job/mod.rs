@@ -12,14 +12,14 @@ mod write_same;
 
 use bdev::{Done, Io, Op};
 use iscsi::datamover::{DataStatus, Datamover, GetData, TaskName};
-use primitives::{Buf, Tag};
+use primitives::{Buf, Key, Tag};
 use reactors::limits::LARGE_BUFFER;
 use scsi::{BlockKind, BlockOp, Outcome, Status};
 
 use crate::conn::Full;
 use crate::context::Context;
 use crate::sense;
-use crate::slot::{ChunkState, Phase, kind};
+use crate::slot::{ChunkState, Phase, Slot, kind};
 use crate::wire::Wire;
 
 /// A step could not be taken now.
@@ -93,7 +93,7 @@ impl Full {
     }
 
     /// The task failed: takes back what the initiator still owes, waits for what moves, then answers.
-    fn wind_up(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
+    pub(crate) fn wind_up(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         let slot = self.slot(index);
         if slot.fetching > 0 {
             let tag = self.peek(index).tag(self.owner(), index, kind::GET, 0);
@@ -123,6 +123,9 @@ impl Full {
             kind::PUT => {
                 slot.chunks[chunk].state = ChunkState::Finished;
                 ctx.give(buf, slot.local);
+                if slot.phase == Phase::Responded {
+                    return self.retire(ctx, index);
+                }
                 if slot.phase == Phase::Moving {
                     while slot.used > 0 && slot.chunks[usize::from(slot.head)].state == ChunkState::Finished {
                         slot.pop_chunk();
@@ -188,15 +191,7 @@ impl Full {
             return;
         };
         slot.outstanding -= 1;
-        let chunk = usize::from(done.tag.kind() & 0x0F);
-        slot.chunks[chunk].buf = done.data;
-        if done.status == bdev::Status::Ok {
-            slot.chunks[chunk].state = ChunkState::Returned;
-        } else {
-            slot.chunks[chunk].state = ChunkState::Finished;
-            let (op, lba) = slot.op.map_or((Op::Read, 0), |op| (device_op(&op), op.lba));
-            slot.fail(sense::of_device(done.status, op, lba));
-        }
+        returned(slot, usize::from(done.tag.kind() & 0x0F), done);
         self.advance(dm, ctx, index);
     }
 
@@ -224,6 +219,27 @@ impl Full {
         })
     }
 
+    /// Gives a chunk to the device to be read or written, which may be done at once: look at its state, and at the
+    /// task's outcome, afterwards.
+    pub(crate) fn transfer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        index: u16,
+        chunk: usize,
+        op: Op,
+        lba: u64,
+        blocks: u64,
+    ) -> Step {
+        let Some((key, io)) = self.io(index, chunk, op, lba, blocks) else { return Ok(()) };
+        match ctx.units.run(key, io) {
+            Ok(done) => {
+                returned(self.slot(index), chunk, done);
+                Ok(())
+            }
+            Err(io) => self.hand_over(ctx, index, chunk, key, io),
+        }
+    }
+
     /// Gives a chunk to the device.
     pub(crate) fn submit(
         &mut self,
@@ -234,13 +250,24 @@ impl Full {
         lba: u64,
         blocks: u64,
     ) -> Step {
+        let Some((key, io)) = self.io(index, chunk, op, lba, blocks) else { return Ok(()) };
+        self.hand_over(ctx, index, chunk, key, io)
+    }
+
+    /// The operation on a chunk, and the unit it goes to.
+    fn io(&mut self, index: u16, chunk: usize, op: Op, lba: u64, blocks: u64) -> Option<(Key, Io)> {
         let owner = self.owner();
         let slot = self.slot(index);
-        let Some(key) = slot.local else { return Ok(()) };
+        let key = slot.local?;
         let fua = slot.op.is_some_and(|op| op.fua);
         let tag = slot.tag(owner, index, kind::IO, chunk);
-        let io = Io { tag, op, fua, lba, blocks, data: slot.chunks[chunk].buf.take() };
-        match ctx.units.submit(key, io) {
+        Some((key, Io { tag, op, fua, lba, blocks, data: slot.chunks[chunk].buf.take() }))
+    }
+
+    fn hand_over(&mut self, ctx: &mut Context<'_>, index: u16, chunk: usize, key: Key, io: Io) -> Step {
+        let submitted = ctx.units.submit(key, io);
+        let slot = self.slot(index);
+        match submitted {
             Ok(()) => {
                 slot.chunks[chunk].state = ChunkState::InDevice;
                 slot.outstanding += 1;
@@ -305,6 +332,19 @@ impl Full {
     /// Bytes of a logical block of the task's unit.
     pub(crate) fn block_size(&self, index: u16) -> u32 {
         self.peek(index).block_size
+    }
+}
+
+/// A device is done with a chunk.
+fn returned(slot: &mut Slot, chunk: usize, done: Done) {
+    let piece = &mut slot.chunks[chunk];
+    piece.buf = done.data;
+    if done.status == bdev::Status::Ok {
+        piece.state = ChunkState::Returned;
+    } else {
+        piece.state = ChunkState::Finished;
+        let (op, lba) = slot.op.map_or((Op::Read, 0), |op| (device_op(&op), op.lba));
+        slot.fail(sense::of_device(done.status, op, lba));
     }
 }
 

@@ -12,8 +12,15 @@ use crate::wire::Wire;
 
 impl Full {
     pub(super) fn advance_read(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
-        let begun = self.begin_reads(ctx, index, op);
-        self.send_and_answer(dm, ctx, index)?;
+        let slot = self.peek(index);
+        let begun = if slot.begun < slot.total { self.begin_reads(ctx, index, op) } else { Ok(()) };
+        let slot = self.peek(index);
+        if slot.outcome.is_some() {
+            return self.wind_up(dm, ctx, index);
+        }
+        if slot.has_returned() || slot.finished == slot.total {
+            self.send_and_answer(dm, ctx, index)?;
+        }
         begun
     }
 
@@ -49,7 +56,7 @@ impl Full {
             let Some(chunk) = slot.push_chunk() else { return Ok(()) };
             slot.chunks[chunk] = Chunk { buf: Some(buf), offset, len, ..Chunk::default() };
             slot.begun += len;
-            if let Err(stall) = self.submit(ctx, index, chunk, Op::Read, lba, blocks) {
+            if let Err(stall) = self.transfer(ctx, index, chunk, Op::Read, lba, blocks) {
                 self.unpush(ctx, index, chunk);
                 return Err(stall);
             }

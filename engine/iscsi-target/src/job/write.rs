@@ -15,6 +15,9 @@ impl Full {
             let begun = self.begin_writes(ctx, index, op);
             let pushed = self.push_chunks(dm, ctx, index, op);
             let slot = self.slot(index);
+            if slot.outcome.is_some() {
+                return self.wind_up(dm, ctx, index);
+            }
             if slot.finished == slot.total {
                 return self.respond(dm, ctx, index);
             }
@@ -111,7 +114,7 @@ impl Full {
                     buf.set_len(len as usize);
                 }
                 let blocks = u64::from(len / block_size);
-                self.submit(ctx, index, chunk, Op::Write, lba_at(op, offset, block_size), blocks)?;
+                self.transfer(ctx, index, chunk, Op::Write, lba_at(op, offset, block_size), blocks)?;
             }
             let slot = self.slot(index);
             if slot.chunks[chunk].state == ChunkState::Returned {

@@ -3,12 +3,11 @@
 mod requests;
 
 use std::io;
-use std::iter::Peekable;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
 use primitives::{Key, Slab, Tag};
-use rdma::{Completion, CompletionBatch, Counters, Event, Refused};
+use rdma::{Completion, CompletionBatch, Counters, Event, Opcode, ReceiveRequest, Refused};
 use reactors::{Nanos, Pools, RegionCache, RegionChanges};
 
 use super::Worker;
@@ -72,11 +71,6 @@ impl Fabric {
         self.stations.iter_mut().for_each(|(_, station)| station.ready = true);
     }
 
-    /// Connections are made over RDMA.
-    pub(super) fn has_connections(&self) -> bool {
-        self.stations.iter().any(|(_, station)| station.conns > 0)
-    }
-
     /// No device is in service.
     pub(super) fn is_empty(&self) -> bool {
         self.stations.is_empty()
@@ -100,10 +94,8 @@ impl Fabric {
     pub(super) fn after_flush(&mut self, iser: &mut Iser, link: Option<&Link>) {
         let Some(station) = link.and_then(|link| self.stations.get_mut(link.device)) else { return };
         station.ready = true;
-        if station.device.shares_receives() {
-            while let Some(buf) = iser.take_free_receive() {
-                station.device.recycle(buf);
-            }
+        if station.device.shares_receives() && !iser.free_receives().is_empty() {
+            station.device.recycle(iser.free_receives());
         }
     }
 
@@ -115,9 +107,11 @@ impl Fabric {
     /// The connection is over: its memory goes back to where it came from.
     pub(super) fn unlink(&mut self, iser: &mut Iser, mut link: Link, pools: &mut Pools) {
         if let Some(station) = self.stations.get_mut(link.device) {
-            while let Some(buf) = iser.take_free_receive() {
-                if station.device.shares_receives() { station.device.recycle(buf) } else { link.stock.give(&buf) }
+            let receives = iser.free_receives();
+            if station.device.shares_receives() {
+                station.device.recycle(receives);
             }
+            receives.drain(..).for_each(|receive| link.stock.give(&receive.buf));
             station.conns -= 1;
         }
         let supplies = iser.take_supplies().unwrap_or_default();
@@ -126,6 +120,17 @@ impl Fabric {
         if missing > 0 {
             tracing::error!("a bug: {missing} buffers of a connection over RDMA never came back");
         }
+    }
+
+    /// Completions of a connection that is gone, or may not be touched any more: only the receives are of use.
+    #[cold]
+    fn lost(&mut self, at: Key, run: &mut [Completion]) {
+        let Some(station) = self.stations.get_mut(at).filter(|station| station.device.shares_receives()) else {
+            return;
+        };
+        let receives = run.iter_mut().filter(|completion| completion.opcode == Opcode::Receive);
+        let request = |lost: &mut Completion| Some(ReceiveRequest { tag: lost.tag, buf: lost.sgl.take_buf()? });
+        station.device.recycle(&mut receives.filter_map(request).collect());
     }
 
     fn named(&mut self, name: &str) -> Option<&mut Station> {
@@ -145,7 +150,7 @@ impl Worker {
     ///
     /// # Errors
     /// There are as many as there may be, or what `make` or the kernel says.
-    pub(crate) fn add_device(
+    pub fn add_device(
         &mut self,
         name: &str,
         pools: &mut Pools,
@@ -220,11 +225,11 @@ impl Worker {
             let full = batch.room() == 0;
             station.ready |= full;
             busy |= !batch.is_empty();
-            let mut completions = batch.drain().peekable();
-            while let Some(first) = completions.next() {
-                self.completed(at, first, &mut completions, now, pools);
+            // Those of one connection behind each other are handled in one step.
+            for run in batch.as_mut_slice().chunk_by_mut(|one, next| one.queue == next.queue) {
+                self.completed(at, run, now, pools);
             }
-            drop(completions);
+            batch.clear();
             if !full {
                 break;
             }
@@ -237,31 +242,20 @@ impl Worker {
         busy
     }
 
-    /// Gives a completion to its connection, and with it those behind it that are of the same one.
-    fn completed(
-        &mut self,
-        at: Key,
-        first: Completion,
-        rest: &mut Peekable<impl Iterator<Item = Completion>>,
-        now: Nanos,
-        pools: &mut Pools,
-    ) {
-        let (name, mut first) = (first.queue, Some(first));
+    /// Gives completions to the connection that all of them are of.
+    fn completed(&mut self, at: Key, run: &mut [Completion], now: Nanos, pools: &mut Pools) {
+        let Some(name) = run.first().map(|first| first.queue) else { return };
+        let mut taken = false;
         if self.is_named(name) {
             self.step(u32::from(name.index()), now, pools, |conn, _| {
                 let Wire::Iser(iser) = &mut conn.dm else { return };
-                first.take().into_iter().for_each(|completion| iser.complete(completion));
-                while let Some(completion) = rest.next_if(|next| next.queue == name) {
-                    iser.complete(completion);
-                }
+                iser.complete(run);
+                taken = true;
             });
             self.touch(u32::from(name.index()));
         }
-        // Of a connection that is gone, or may not be touched any more: only the receive is of use.
-        let Some(mut lost) = first else { return };
-        let Some(station) = self.fabric.stations.get_mut(at) else { return };
-        if lost.opcode == rdma::Opcode::Receive && station.device.shares_receives() {
-            lost.sgl.take_buf().into_iter().for_each(|buf| station.device.recycle(buf));
+        if !taken {
+            self.fabric.lost(at, run);
         }
     }
 
@@ -298,7 +292,7 @@ impl Worker {
     ///
     /// # Errors
     /// The device is not in service here, or refuses.
-    pub(crate) fn listen(&mut self, id: PortalId, group: i32, device: &str, at: SocketAddr) -> Result<(), Refused> {
+    pub fn listen(&mut self, id: PortalId, group: i32, device: &str, at: SocketAddr) -> Result<(), Refused> {
         let station = self.fabric.named(device).ok_or(Refused::Gone)?;
         let address = station.device.listen(at, BACKLOG)?;
         station.listening.push((id, group, address));

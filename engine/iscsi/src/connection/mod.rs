@@ -42,7 +42,8 @@ pub struct FullFeature {
 
 impl FullFeature {
     /// Enters full-feature phase. `exp_cmd_sn` and `stat_sn` continue the login's numbering; at most `depth` ordered
-    /// commands are outstanding at a time. The token proves that login let the initiator in.
+    /// commands are outstanding at a time, and tasks have `slots` slots. The token proves that login let the initiator
+    /// in.
     #[must_use]
     pub fn new(
         authenticated: Authenticated,
@@ -50,12 +51,13 @@ impl FullFeature {
         exp_cmd_sn: Serial,
         stat_sn: Serial,
         depth: u16,
+        slots: usize,
         keepalive: Keepalive,
     ) -> Self {
         Self {
             parameters,
             window: CommandWindow::new(exp_cmd_sn, depth),
-            tasks: TaskMap::new(usize::from(depth) + usize::from(crate::limits::IMMEDIATE_COMMANDS)),
+            tasks: TaskMap::new(slots),
             keepalive,
             stat_sn,
             _authenticated: authenticated,

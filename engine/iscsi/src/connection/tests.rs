@@ -5,7 +5,7 @@ use crate::wire::{ScsiResponse, TmfRequest, function, tmf_response};
 fn full(exp_cmd_sn: u32, stat_sn: u32) -> FullFeature {
     let keepalive = Keepalive::new(0, 0, 0);
     let parameters = Parameters::default();
-    FullFeature::new(Authenticated::for_tests(), parameters, Serial(exp_cmd_sn), Serial(stat_sn), 4, keepalive)
+    FullFeature::new(Authenticated::for_tests(), parameters, Serial(exp_cmd_sn), Serial(stat_sn), 4, 8, keepalive)
 }
 
 #[test]

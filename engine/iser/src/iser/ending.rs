@@ -1,8 +1,8 @@
 //! Ways a connection ends. They all lead through the error state of the queue pair, where everything that was posted
 //! comes back, to the last upcall.
 
-use super::{Done, Iser};
-use iscsi::datamover::{DataStatus, Ended, Violation};
+use super::{Done, Iser, Outcome};
+use iscsi::datamover::{Ended, Violation};
 use primitives::Tag;
 use rdma::{Opcode, QueuePair, Sgl, Status, Why, WorkRequest};
 
@@ -79,6 +79,7 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// A request failed.
+    #[cold]
     pub(super) fn on_failure(&mut self, status: Status) {
         let guessed = status == Status::Flushed;
         self.end(Ended::Failed(errno(status)), guessed);
@@ -133,18 +134,19 @@ impl<Q: QueuePair> Iser<Q> {
         }
         self.violation = None;
         self.out.queue.to_error();
-        if let Some(request) = self.out.take_held() {
+        self.out.closed();
+        while let Some(request) = self.out.take_unposted() {
             self.take_back(request);
         }
         self.release_gets(|_| true);
-        self.inbound.clear();
+        self.inbound.end();
         self.held = false;
     }
 
-    /// All is sent that was to be: a graceful end goes on.
-    #[inline]
+    /// A graceful end goes on if all is sent that was to be.
+    #[cold]
     pub(super) fn close_when_sent(&mut self) {
-        if self.phase == Phase::Closing && self.out.is_idle() {
+        if self.out.is_idle() {
             self.end(Ended::Local, false);
         }
     }
@@ -160,8 +162,9 @@ impl<Q: QueuePair> Iser<Q> {
         match (op.opcode(), Sgl::take_buf(&mut sgl)) {
             (Opcode::Write, Some(buf)) => {
                 self.puts -= 1;
-                self.done(Done { tag, buf, status: DataStatus::Released, bytes: 0 });
+                self.done(Done { tag, buf, outcome: Outcome::Released, bytes: 0 });
             }
+            (Opcode::Read, Some(buf)) => self.read(tag, buf, false),
             (Opcode::Send, Some(buf)) => self.out.sent(tag, buf),
             _ => {}
         }
@@ -170,9 +173,7 @@ impl<Q: QueuePair> Iser<Q> {
     /// Discards what arrived and was not looked at.
     pub(super) fn forget_messages(&mut self) {
         self.held = false;
-        while let Some(message) = self.inbound.pop() {
-            self.recycle(message);
-        }
+        self.inbound.forget();
     }
 
     /// Takes the gets of a task back: at once if nothing fills them, else when their reads have completed.

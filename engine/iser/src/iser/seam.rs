@@ -1,13 +1,12 @@
 //! The calls of the seam.
 
 use super::ending::Phase;
-use super::{Done, Iser};
+use super::{Done, Iser, Outcome};
 use crate::limits::LOGIN_SEGMENT;
+use crate::supplies::Size;
 use crate::unexpected::is_unexpected;
 use crate::wire::{HEADER, HEADERS, Header};
-use iscsi::datamover::{
-    Advertised, Advertisement, DataStatus, Datamover, Ended, GetData, Later, PutData, Upcall, Violation,
-};
+use iscsi::datamover::{Advertised, Advertisement, Datamover, Ended, GetData, Later, PutData, Upcall, Violation};
 use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, Opcode};
 use primitives::{Buf, Tag, span};
@@ -28,33 +27,18 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
     }
 
     fn poll(&mut self) -> Option<Upcall> {
-        if let Some(message) = self.inbound.hide() {
-            self.recycle(message);
+        if self.phase == Phase::Closing {
+            self.close_when_sent();
         }
-        self.close_when_sent();
-        if let Some(Done { tag, buf, status, .. }) = self.done.pop_front() {
-            if self.done.is_empty() {
-                // Begins again at its beginning, which is in a cache.
-                self.done.clear();
-            }
-            return Some(Upcall::DataDone { tag, buf, status });
+        if let Some(Done { tag, buf, outcome, .. }) = self.done.pop() {
+            return Some(Upcall::DataDone { tag, buf, status: outcome.into() });
         }
-        if self.phase == Phase::Open
+        if self.is_open()
             && let Some(upcall) = self.parse()
         {
             return Some(upcall);
         }
-        if let Some(violation) = self.due_violation() {
-            self.violation = None;
-            return Some(Upcall::Violation(violation));
-        }
-        if let Phase::Draining { ended, .. } = self.phase
-            && self.is_drained()
-        {
-            self.phase = Phase::Gone;
-            return Some(Upcall::Terminated(ended));
-        }
-        None
+        if self.is_open() { None } else { self.poll_ending() }
     }
 
     fn segment(&self) -> &[u8] {
@@ -67,7 +51,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
 
     fn has_more(&self) -> bool {
         !self.done.is_empty()
-            || self.phase == Phase::Open && self.can_parse()
+            || self.is_open() && self.can_parse()
             || self.phase == Phase::Closing && self.out.is_idle()
             || self.due_violation().is_some()
             || self.is_drained()
@@ -76,7 +60,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
     /// Data segments are always complete here, so nothing can be claimed.
     fn accept_immediate(&mut self, tag: Tag, sink: Buf, _start: u32) {
         debug_assert!(false, "no immediate data is to be claimed");
-        self.done(Done { tag, buf: sink, status: DataStatus::Released, bytes: 0 });
+        self.done(Done { tag, buf: sink, outcome: Outcome::Released, bytes: 0 });
     }
 
     fn enable(&mut self, parameters: &Parameters) {
@@ -85,6 +69,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
         // the buffers of its login.
         let most = if parameters.rdma_extensions { self.limits.control_segment } else { LOGIN_SEGMENT };
         self.session.send_segment = most.min(peer);
+        self.session.answer = Size::of(self.session.send_segment).unwrap_or(Size::Message);
         self.session.receive_segment = parameters.target_max_recv.min(LOGIN_SEGMENT as u32);
         self.session.first_burst = Some(parameters.first_burst);
         self.unsolicited.enable((!parameters.initial_r2t).then_some(parameters.first_burst));
@@ -133,21 +118,24 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
             return Err(put);
         }
         let next = put.data_sn.wrapping_add(1);
-        let status = if put.len == 0 { DataStatus::Ok } else { DataStatus::Released };
         if self.is_ending() || put.len == 0 {
-            self.done(Done { tag: put.tag, buf: put.data, status, bytes: 0 });
+            let outcome = if put.len == 0 { Outcome::Ok } else { Outcome::Released };
+            self.done(Done { tag: put.tag, buf: put.data, outcome, bytes: 0 });
             return Ok(next);
         }
         let Some(to) = remote(put.remote.read, put.offset, put.len) else {
             self.violate(Violation::Header);
-            self.done(Done { tag: put.tag, buf: put.data, status, bytes: 0 });
+            self.done(Done { tag: put.tag, buf: put.data, outcome: Outcome::Released, bytes: 0 });
             return Ok(next);
         };
-        if self.puts >= self.limits.puts || !self.out.has_room_for_data() {
+        if self.puts >= self.limits.puts || !self.out.has_room_for_data() || !self.out.make_way() {
             self.stats.refused += 1;
             return Err(put);
         }
-        self.write(put, to).map_or(Ok(next), Err)
+        self.out.push(put.tag, Op::Write { to }, Sge::new(put.data, put.start, put.len), false);
+        self.puts += 1;
+        self.stats.bytes_out += u64::from(put.len);
+        Ok(next)
     }
 
     fn get_data(&mut self, get: GetData) -> Result<(), GetData> {
@@ -199,6 +187,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
 
     fn flush(&mut self) {
         self.post_reads();
+        self.out.unrung |= self.inbound.repost(&mut self.out.queue);
         self.out.ring();
         self.check_broken();
     }
@@ -225,37 +214,33 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
 
 impl<Q: QueuePair> Iser<Q> {
     /// Sends a PDU behind a header without advertisements.
+    #[inline]
     fn send(&mut self, bhs: &Bhs, data: &[u8], op: Op) -> Result<(), Later> {
         assert!(data.len() <= self.session.send_segment, "a data segment longer than the initiator takes");
-        let Some((size, mut buf)) = self.out.take_buffer(data.len()) else {
-            self.stats.refused += 1;
-            return Err(Later);
-        };
-        buf.copy_in(0, &headers(bhs, data.len() as u32));
-        if !data.is_empty() {
-            buf.copy_in(HEADERS, data);
-            let padding = span::padded(data.len()).map_or(0, |len| len - data.len());
-            buf.copy_in(HEADERS + data.len(), &[0; 3][..padding]);
-        }
-        let result = self.out.send(size, buf, op);
-        self.check_broken();
-        if result.is_ok() {
+        if self.out.send(data.len(), op, |buf| fill(buf, bhs, data)) {
             self.stats.pdus_out += 1;
+            return Ok(());
         }
+        self.stats.refused += 1;
+        self.check_broken();
         // What ended the connection ended this PDU too.
-        result.or_else(|later| if self.is_ending() { Ok(()) } else { Err(later) })
+        if self.is_ending() { Ok(()) } else { Err(Later) }
     }
 
-    /// Queues an RDMA Write; the put comes back if that cannot be done now.
-    fn write(&mut self, put: PutData, to: Remote) -> Option<PutData> {
-        if !self.out.make_way() {
-            self.check_broken();
-            return Some(put);
+    /// The next event when the connection does not just go on.
+    #[cold]
+    fn poll_ending(&mut self) -> Option<Upcall> {
+        self.inbound.hide();
+        if let Some(violation) = self.due_violation() {
+            self.violation = None;
+            return Some(Upcall::Violation(violation));
         }
-        let PutData { tag, data, start, len, .. } = put;
-        self.out.hold(tag, Op::Write { to }, Sge::new(data, start, len));
-        self.puts += 1;
-        self.stats.bytes_out += u64::from(len);
+        if let Phase::Draining { ended, .. } = self.phase
+            && self.is_drained()
+        {
+            self.phase = Phase::Gone;
+            return Some(Upcall::Terminated(ended));
+        }
         None
     }
 
@@ -266,6 +251,7 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// A PDU of the layer above may settle what was undecided about unsolicited data.
+    #[inline]
     fn note_answer(&mut self, bhs: &Bhs, data: &[u8]) {
         match bhs.opcode() {
             Opcode::SCSI_RESPONSE => self.unsolicited.answered(bhs.itt()),
@@ -286,22 +272,40 @@ impl<Q: QueuePair> Iser<Q> {
         (!when_sent || self.out.is_idle()).then_some(violation)
     }
 
-    /// What comes too late to be begun comes back at once.
-    fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Closing | Phase::Draining { .. })
+    /// Nothing has begun to end the connection.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
     }
 
+    /// What comes too late to be begun comes back at once.
+    #[inline]
+    fn is_ending(&self) -> bool {
+        !self.is_open() && matches!(self.phase, Phase::Closing | Phase::Draining { .. })
+    }
+
+    #[inline]
     fn refuses_operations(&self) -> bool {
-        self.phase == Phase::Gone || self.done.len() >= self.done_limit
+        !self.is_open() && self.phase == Phase::Gone || self.done.len() >= self.done_limit
     }
 }
 
-/// What goes in front of a data segment of `len` bytes.
-fn headers(bhs: &Bhs, len: u32) -> [u8; HEADERS] {
-    let mut bytes = [0; HEADERS];
-    bytes[..HEADER].copy_from_slice(&Header::PLAIN.encode());
-    bytes[HEADER..].copy_from_slice(bhs.with_data_segment_length(len).as_bytes());
-    bytes
+/// Writes a PDU behind a header without advertisements. `buf` has room: see [`Size::of`].
+#[inline]
+fn fill(buf: &mut Buf, bhs: &Bhs, data: &[u8]) {
+    let Some((headers, segment)) = buf.storage().split_first_chunk_mut::<HEADERS>() else { return };
+    let (header, basic) = headers.split_at_mut(HEADER);
+    header.copy_from_slice(&Header::PLAIN_BYTES);
+    basic.copy_from_slice(bhs.with_data_segment_length(data.len() as u32).as_bytes());
+    let mut len = HEADERS;
+    if !data.is_empty() {
+        let (data_place, behind) = segment.split_at_mut(data.len());
+        data_place.copy_from_slice(data);
+        let padding = span::padded(data.len()).map_or(0, |len| len - data.len());
+        behind[..padding].fill(0);
+        len += data.len() + padding;
+    }
+    buf.set_len(len);
 }
 
 /// The place of `len` bytes at `offset` of an advertised buffer, if there is one and they do not run past the last
@@ -314,5 +318,5 @@ fn remote(buffer: Option<Advertisement>, offset: u32, len: u32) -> Option<Remote
 }
 
 fn released(get: GetData) -> Done {
-    Done { tag: get.tag, buf: get.sink, status: DataStatus::Released, bytes: 0 }
+    Done { tag: get.tag, buf: get.sink, outcome: Outcome::Released, bytes: 0 }
 }

@@ -105,6 +105,7 @@ fn an_ord_of_one_serves_eight_gets_one_after_the_other() {
             let get = rig.get(tag(i), remote, u32::from(i) * 1000, 1000);
             rig.mover.get_data(get).unwrap();
         }
+        rig.mover.flush();
         assert_eq!(rig.counters().reads, 1);
         assert!(!rig.mover.is_flushed(), "seven wait");
         let seen = rig.settle();

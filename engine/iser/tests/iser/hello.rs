@@ -138,6 +138,7 @@ fn k5_the_hello_lowers_the_read_depth() {
         let get = rig.get(tag(i), remote, 0, 100);
         rig.mover.get_data(get).unwrap();
     }
+    rig.mover.flush();
     assert_eq!(rig.counters().reads, 2, "no more at once than the initiator serves");
     assert_eq!(rig.settle().len(), 4);
     rig.finish();

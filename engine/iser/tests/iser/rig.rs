@@ -224,9 +224,8 @@ impl Rig {
     /// The target's completions, all of them.
     pub fn reap(&mut self) {
         while self.completions[0].poll(&mut self.batch) > 0 {
-            for completion in self.batch.drain() {
-                self.mover.complete(completion);
-            }
+            self.mover.complete(self.batch.as_mut_slice());
+            self.batch.clear();
         }
         self.restock();
     }
@@ -260,9 +259,7 @@ impl Rig {
     /// Receives of the shared queue that came back are posted again.
     fn restock(&mut self) {
         let Some(receives) = &mut self.receives else { return };
-        while let Some(buf) = self.mover.take_free_receive() {
-            receives.post_receive(ReceiveRequest { tag: Tag::new(3, 0, 0, 0), buf }).expect("room for what was there");
-        }
+        receives.post_receives(self.mover.free_receives()).expect("room for what was there");
         receives.ring();
     }
 
@@ -385,8 +382,8 @@ impl Rig {
         for buf in supplies.control.into_iter().chain(supplies.messages) {
             self.buffers.give(buf);
         }
-        while let Some(buf) = self.mover.take_free_receive() {
-            self.buffers.give(buf);
+        for receive in self.mover.free_receives().drain(..) {
+            self.buffers.give(receive.buf);
         }
         assert_eq!(self.mover.queue().outstanding(), 0);
         drop(self.mover);

@@ -179,11 +179,11 @@ fn an_end_at_once_returns_everything() {
         assert!(at_once.iter().all(|(_, status)| *status == DataStatus::Released));
         let mut indices: Vec<_> = at_once.iter().map(|(index, _)| *index).collect();
         indices.sort_unstable();
-        assert_eq!(indices, [1, 3, 6]);
+        assert_eq!(indices, [1, 3, 5, 6]);
         let seen = rig.settle();
         let mut rest: Vec<_> = statuses(&seen).iter().map(|(index, _)| *index).collect();
         rest.sort_unstable();
-        assert_eq!(rest, [2, 4, 5]);
+        assert_eq!(rest, [2, 4]);
         assert_eq!(seen.last(), Some(&Seen::Terminated(Ended::Local)));
         rig.finished();
     }
@@ -284,7 +284,7 @@ fn completions_that_are_polled_and_not_handed_over_are_waited_for() {
         assert_eq!(rig.mover.queue().outstanding(), 0);
         rig.drain();
         assert_eq!(rig.ended, None);
-        held.drain().for_each(|completion| rig.mover.complete(completion));
+        rig.mover.complete(held.as_mut_slice());
         assert!(rig.drain().contains(&Seen::Terminated(Ended::Local)));
         rig.finished();
     }

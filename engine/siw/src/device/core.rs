@@ -2,7 +2,7 @@
 
 use super::incoming::{Incoming, Listener};
 use super::linger::Linger;
-use super::{Completions, Reported, SharedReceives, limit};
+use super::{Completions, Received, SharedReceives, limit};
 use crate::config::Config;
 use crate::limits::{COMPLETION_QUEUES, EVENTS_PER_QUEUE, LINGERING, LISTENERS, QUEUES};
 use crate::memory::{Exposures, Regions};
@@ -109,10 +109,12 @@ impl Core {
         self.free_completions(key);
     }
 
+    /// A receive is done.
     #[inline]
-    pub fn report(&mut self, key: Key, reported: Reported) {
+    pub fn report(&mut self, key: Key, received: Received) {
         if let Some(queue) = self.completions.get_mut(key) {
-            queue.push(reported);
+            let pushed = queue.received.push(received);
+            assert!(pushed.is_ok(), "a completion queue overran: its promises were not kept");
         }
     }
 
@@ -142,7 +144,7 @@ impl Core {
 
     /// Nothing waits for the owner or for the next turn, apart from time.
     pub fn is_quiet(&self) -> bool {
-        self.events.is_empty() && !self.resume && self.completions.iter().all(|(_, c)| c.ring.is_empty())
+        self.events.is_empty() && !self.resume && self.completions.iter().all(|(_, c)| c.is_empty())
     }
 
     /// The age of something new.

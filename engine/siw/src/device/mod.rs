@@ -9,7 +9,7 @@ mod turn;
 pub(crate) use self::core::Core;
 pub use incoming::Parcel;
 pub(crate) use incoming::Requested;
-pub(crate) use queues::{Completions, Reported, SharedReceives, received};
+pub(crate) use queues::{Completions, Received, SharedReceives};
 
 use crate::config::Config;
 use crate::limits::{COMPLETION_QUEUES, QUEUE_DEPTH, QUEUES, WINDOWS};
@@ -93,31 +93,34 @@ impl Device {
         self.free_if_over(key);
     }
 
-    /// Moves completions from a queue to `batch`, the oldest first, as many as there is room for; how many. A ring that
-    /// becomes empty begins again where it began: its room for the worst case does not fit a cache, what is used of it
-    /// does.
+    /// Moves completions from a queue to `batch`, as many as there is room for; how many.
     pub fn reap(&mut self, queue: Key, batch: &mut CompletionBatch) -> usize {
+        let before = batch.len();
         let Some(waiting) = self.core.completions.get_mut(queue) else { return 0 };
-        let count = waiting.ring.len().min(batch.room());
-        if count == 0 {
-            return 0;
-        }
         let mut over = false;
-        for Reported { pair: key, shared, completion } in waiting.ring.drain(..count) {
-            if let Some(pair) = self.pairs.get_mut(key) {
-                pair.polled(shared, completion.opcode);
-                if shared && let Some(shared) = pair.plan().shared.and_then(|s| self.core.receives.get_mut(s)) {
-                    shared.taken -= 1;
-                }
-                over |= pair.is_over();
+        while batch.room() > 0
+            && let Some(pair) = waiting.received.front().map(|received| received.pair)
+        {
+            let Some(pair) = self.pairs.get_mut(pair) else { break };
+            let count = pair.tell_received(&mut waiting.received, batch);
+            if let Some(shared) = pair.plan().shared.and_then(|s| self.core.receives.get_mut(s)) {
+                shared.taken -= count;
             }
-            // There is room, which was asked first.
-            let _ = batch.push(completion);
+            over |= pair.is_over();
+        }
+        while batch.room() > 0
+            && let Some(index) = waiting.ripe.peek()
+        {
+            let Some((_, pair)) = self.pairs.at(index) else { break };
+            if pair.tell_sent(batch) {
+                waiting.ripe.pop();
+            }
+            over |= pair.is_over();
         }
         if over {
             self.free_all_over();
         }
-        count
+        batch.len() - before
     }
 
     /// Seldom: something ended.

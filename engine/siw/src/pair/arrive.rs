@@ -126,7 +126,11 @@ impl Pair {
             && let Some(stream) = &mut self.stream
         {
             let done = match stream.receiver.step(&mut core.stats) {
-                Step::Segment(header, len) => self.begin(core, header, len),
+                Step::Segment(header, len) => match self.begin(core, header, len) {
+                    Ok(true) => self.finish(core).map_err(Halt::Fault),
+                    Ok(false) => Ok(()),
+                    Err(halt) => Err(halt),
+                },
                 Step::Placed => self.finish(core).map_err(Halt::Fault),
                 Step::Empty if self.outbound.open => Err(Halt::Fault(Fault::FPDU)),
                 Step::Broken(fault) => Err(Halt::Fault(fault)),
@@ -181,8 +185,9 @@ impl Pair {
         }
     }
 
-    /// Judges the header of a segment, and says where its payload goes.
-    fn begin(&mut self, core: &mut Core, header: Header, len: usize) -> Result<(), Halt> {
+    /// Judges the header of a segment, and says where its payload goes; `true` if it is there already.
+    #[inline]
+    fn begin(&mut self, core: &mut Core, header: Header, len: usize) -> Result<bool, Halt> {
         let to = match header.place {
             Place::Tagged { stag, to } => self.begin_tagged(core, header, (stag, to), len)?,
             Place::Untagged { queue, .. } if queue != header.opcode.queue() => return Err(Fault::QUEUE.into()),
@@ -195,15 +200,17 @@ impl Pair {
                 _ => self.begin_send(core, header, (ulp, msn, mo), len)?,
             },
         };
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        match to {
+        let Some(stream) = &mut self.stream else { return Ok(false) };
+        Ok(match to {
             // SAFETY: the memory was just checked to hold `len` bytes and to be out of its owner's hands: a receive,
             // the sink of a Read, a window that does not close meanwhile (`is_in_use`), or an exposure whose end ends
             // this connection (`Device::conceal`). All of them outlive the stream, which ends first (`end`).
             To::Memory(to) => unsafe { stream.receiver.place(to, &mut core.stats) },
-            To::Staging => stream.receiver.stage(),
-        }
-        Ok(())
+            To::Staging => {
+                stream.receiver.stage();
+                false
+            }
+        })
     }
 
     fn begin_tagged(&mut self, core: &Core, header: Header, at: (u32, u64), len: usize) -> Result<To, Halt> {
@@ -297,7 +304,7 @@ impl Pair {
             return core.receives.get_mut(shared).and_then(|s| s.take()).ok_or(Halt::Wait);
         }
         self.receive.rung = self.receive.rung.checked_sub(1).ok_or(Fault::NO_BUFFER)?;
-        self.receive.ring.pop_front().ok_or(Fault::NO_BUFFER.into())
+        self.receive.ring.pop().ok_or(Fault::NO_BUFFER.into())
     }
 
     /// The payload of the present segment is where it belongs.

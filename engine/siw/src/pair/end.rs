@@ -147,13 +147,12 @@ impl Pair {
 
     /// Completes everything that is left: no memory is in use any more. Windows stay until they are reclaimed.
     fn flush(&mut self, core: &mut Core) {
-        while let Some((entry, status)) = self.send.take_any() {
-            self.complete(core, entry, status);
-        }
+        self.send.flush();
+        self.list(core);
         if let Some(request) = self.inbound.take_arriving() {
             self.complete_receive(core, request, Status::Flushed, 0, None);
         }
-        while let Some(request) = self.receive.ring.pop_front() {
+        while let Some(request) = self.receive.ring.pop() {
             self.complete_receive(core, request, Status::Flushed, 0, None);
         }
         self.receive.rung = 0;

@@ -12,19 +12,18 @@ pub(crate) use end::End;
 pub(crate) use post::{MAX_SGE, check_receive};
 pub(crate) use setup::max_depth;
 
-use crate::device::{Core, Reported, received};
+use crate::device::{Core, Received};
 use crate::stream::{Interest, Outbox, Receiver, Socket};
 use crate::timer::Timer;
 use crate::window::WindowTable;
 use crate::wire::{Fault, Terminate};
 use arrive::Inbound;
-use primitives::{Key, Tag};
+use primitives::{Key, Ring, Tag};
 use rdma::{
-    Completion, Counters, Memory, Opcode, Parameters, ReadDepth, ReceiveRequest, RequestId, Room, Sge, Stag, Status,
-    WorkRequest,
+    Completion, CompletionBatch, Counters, Memory, Opcode, Parameters, ReadDepth, ReceiveRequest, RequestId, Room, Sge,
+    Stag, Status,
 };
-use send_queue::{Entry, SendQueue, Task};
-use std::collections::VecDeque;
+use send_queue::{Entry, SendQueue};
 use std::net::SocketAddr;
 use transmit::Outbound;
 
@@ -77,11 +76,11 @@ struct Stream {
 /// A queue pair's own receives.
 #[derive(Debug)]
 struct Receives {
-    ring: VecDeque<ReceiveRequest>,
+    ring: Ring<ReceiveRequest>,
     depth: u16,
     rung: usize,
-    /// Taken and not polled: such a receive still holds its place.
-    out: u16,
+    /// Done and not polled, of this queue pair's own or of a shared queue.
+    untold: u16,
 }
 
 #[derive(Debug)]
@@ -100,8 +99,8 @@ pub(crate) struct Pair {
     parameters: Option<Box<Parameters>>,
     /// When the set-up, or the wait for a shared receive, has taken too long.
     timer: Option<Timer>,
-    /// Completions of shared receives that are not polled.
-    unpolled_shared: u32,
+    /// Its completion queue knows that there is something to be told of the send queue.
+    listed: bool,
     abandoned: bool,
     counters: Counters,
     /// Of the device's turns: the last in which something was received, and how many before it in a row.
@@ -120,14 +119,14 @@ impl Pair {
             state: State::Idle,
             depth: ReadDepth::default(),
             send: SendQueue::new(plan.send_depth),
-            receive: Receives { ring: VecDeque::with_capacity(receives), depth: plan.receive_depth, rung: 0, out: 0 },
+            receive: Receives { ring: Ring::new(receives), depth: plan.receive_depth, rung: 0, untold: 0 },
             windows: WindowTable::new(plan.windows),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             stream: None,
             parameters: None,
             timer: None,
-            unpolled_shared: 0,
+            listed: false,
             abandoned: false,
             counters: Counters::default(),
             last_turn: 0,
@@ -150,12 +149,22 @@ impl Pair {
     }
 
     pub fn outstanding(&self) -> u32 {
-        u32::from(self.send.out()) + u32::from(self.receive.out)
+        u32::from(self.send.out()) + u32::from(self.receives_out())
+    }
+
+    /// Own receives taken and not polled: such a receive holds its place.
+    fn receives_out(&self) -> u16 {
+        match (self.plan.shared, self.inbound.arriving()) {
+            (Some(_), _) => 0,
+            // All of them are bounded by the depth, together.
+            (None, arriving) => self.receive.ring.len() as u16 + self.receive.untold + u16::from(arriving.is_some()),
+        }
     }
 
     /// Nobody holds it and nothing of it is left.
+    #[inline]
     pub fn is_over(&self) -> bool {
-        self.abandoned && self.state == State::Error && self.outstanding() == 0 && self.unpolled_shared == 0
+        self.abandoned && self.state == State::Error && self.outstanding() == 0 && self.receive.untold == 0
     }
 
     /// Nobody holds it any more.
@@ -168,7 +177,7 @@ impl Pair {
         if self.state == State::Error {
             return Room { send: 0, reads: 0, receive: 0 };
         }
-        let receive = self.receive.depth - self.receive.out;
+        let receive = self.receive.depth - self.receives_out();
         if self.state != State::Established {
             return Room { send: 0, reads: 0, receive };
         }
@@ -189,19 +198,34 @@ impl Pair {
             || self.receive.ring.iter().map(|r| &r.buf).chain(arriving).any(|buf| memory.overlaps(&extent(buf)))
     }
 
-    /// A completion has left its completion queue: its place is free.
-    #[inline]
-    pub fn polled(&mut self, shared: bool, opcode: Opcode) {
-        if shared {
-            self.unpolled_shared -= 1;
-        } else if opcode == Opcode::Receive {
-            self.receive.out -= 1;
-        } else {
-            self.send.polled();
-            if opcode == Opcode::Invalidate {
-                self.windows.told();
-            }
+    /// Tells of receives of this queue pair at the front of `received`, as far as there is room; how many.
+    pub fn tell_received(&mut self, received: &mut Ring<Received>, batch: &mut CompletionBatch) -> u16 {
+        let mut told = 0;
+        while batch.room() > 0
+            && received.front().is_some_and(|r| r.pair == self.key)
+            && let Some(received) = received.pop()
+        {
+            // There is room, which was asked first.
+            let _ = batch.push(received.told(self.plan.name));
+            told += 1;
         }
+        self.receive.untold -= told;
+        told
+    }
+
+    /// Tells of requests of the send queue, as far as there is room; `true` if there are no more.
+    pub fn tell_sent(&mut self, batch: &mut CompletionBatch) -> bool {
+        let Self { send, windows, counters, plan, .. } = self;
+        send.tell(batch.room(), |entry, status| {
+            let completion = completed(plan.name, entry, status, counters);
+            if completion.opcode == Opcode::Invalidate {
+                windows.told();
+            }
+            // There is room, which was asked first.
+            let _ = batch.push(completion);
+        });
+        self.listed = self.send.is_ripe();
+        !self.listed
     }
 
     /// An exposure has ended: if this connection is in the middle of using it, so does the connection.
@@ -229,23 +253,20 @@ impl Pair {
         core.wake = 0;
     }
 
-    /// Completes what is done of the send queue.
+    /// Has itself asked for what may be told of the send queue.
     #[inline]
-    fn complete_ripe(&mut self, core: &mut Core) {
-        let Some(queue) = core.completions.get_mut(self.plan.completions) else { return };
-        for entry in self.send.take_ripe() {
-            let completion = completed(self.plan.name, entry, Status::Success, &mut self.counters);
-            queue.push(Reported { pair: self.key, shared: false, completion });
+    fn list(&mut self, core: &mut Core) {
+        if self.send.is_ripe()
+            && !self.listed
+            && let Some(queue) = core.completions.get_mut(self.plan.completions)
+        {
+            // There is a place for every queue pair there may be.
+            self.listed = queue.ripe.push(self.key.index).is_ok();
         }
     }
 
-    /// Completes a request of the send queue.
-    fn complete(&mut self, core: &mut Core, entry: Entry, status: Status) {
-        let completion = completed(self.plan.name, entry, status, &mut self.counters);
-        core.report(self.plan.completions, Reported { pair: self.key, shared: false, completion });
-    }
-
     /// Completes a receive, of this queue pair's own or of a shared queue.
+    #[inline]
     fn complete_receive(
         &mut self,
         core: &mut Core,
@@ -254,20 +275,18 @@ impl Pair {
         len: u32,
         invalidated: Option<Stag>,
     ) {
-        let completion = received(self.plan.name, request, status, len, invalidated);
-        self.counters.bytes_in += u64::from(completion.byte_len);
+        self.counters.bytes_in += u64::from(len);
         count(status, &mut self.counters);
-        let shared = self.plan.shared.is_some();
-        self.unpolled_shared += u32::from(shared);
-        core.report(self.plan.completions, Reported { pair: self.key, shared, completion });
+        self.receive.untold += 1;
+        core.report(self.plan.completions, Received { pair: self.key, request, status, len, invalidated });
     }
 }
 
 /// The completion of a request of the send queue.
 #[inline]
-fn completed(queue: Tag, entry: Entry, status: Status, counters: &mut Counters) -> Completion {
+fn completed(queue: Tag, entry: &mut Entry, status: Status, counters: &mut Counters) -> Completion {
     let opcode = entry.opcode();
-    let WorkRequest { tag, sgl, .. } = entry.request;
+    let (tag, sgl) = (entry.request.tag, std::mem::take(&mut entry.request.sgl));
     let byte_len = if status.is_ok() { sgl.len() } else { 0 };
     let bytes = if opcode == Opcode::Read { &mut counters.bytes_in } else { &mut counters.bytes_out };
     *bytes += u64::from(byte_len);

@@ -6,7 +6,7 @@ use crate::device::Core;
 use crate::memory::Regions;
 use primitives::Tag;
 use rdma::limits::MAX_MESSAGE;
-use rdma::{Access, Op, ReceiveRequest, Refusal, Remote, Sge, Why, WorkRequest};
+use rdma::{Access, Op, ReceiveRequest, Refusal, Remote, SendBatch, Sge, Sgl, Why, WorkRequest};
 
 /// Most elements of a request; what an [`Sgl`] holds.
 pub(crate) const MAX_SGE: u8 = rdma::limits::MAX_SGE as u8;
@@ -38,6 +38,15 @@ fn check_memory<'a>(
     }
 }
 
+/// The same for all elements of a list.
+#[inline]
+fn check_list(regions: &Regions, sgl: &Sgl, fits: impl Fn(&Sge) -> bool) -> Result<(), Why> {
+    match sgl.single() {
+        Some(only) => check_memory(regions, std::iter::once(only), fits, MAX_MESSAGE),
+        None => check_memory(regions, sgl.iter(), fits, MAX_MESSAGE),
+    }
+}
+
 impl Pair {
     pub fn post_receive(&mut self, core: &Core, request: ReceiveRequest) -> Result<(), Refusal<ReceiveRequest>> {
         if let Err(why) = self.may_receive(core, &request) {
@@ -45,17 +54,35 @@ impl Pair {
             return Err(Refusal { request, why });
         }
         self.counters.receives += 1;
-        self.receive.out += 1;
-        self.receive.ring.push_back(request);
+        let pushed = self.receive.ring.push(request);
+        debug_assert!(pushed.is_ok(), "there was no room");
         Ok(())
     }
 
-    #[inline]
     pub fn post_send(&mut self, core: &Core, request: WorkRequest) -> Result<(), Refusal<WorkRequest>> {
         if let Err(why) = self.may_post(core, &request) {
             self.counters.refused += 1;
             return Err(Refusal { request, why });
         }
+        self.take(request);
+        Ok(())
+    }
+
+    pub fn post_sends(&mut self, core: &Core, requests: &mut SendBatch) -> Result<(), Why> {
+        while let Some(request) = requests.first_mut() {
+            if let Err(why) = self.may_post(core, request) {
+                self.counters.refused += 1;
+                return Err(why);
+            }
+            let WorkRequest { tag, op, signalled, .. } = *request;
+            self.take(WorkRequest { tag, op, sgl: std::mem::take(&mut request.sgl), signalled });
+            requests.discard_first();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn take(&mut self, request: WorkRequest) {
         self.counters.signalled += u64::from(request.signalled);
         match request.op {
             Op::Send { invalidate, .. } => {
@@ -67,7 +94,6 @@ impl Pair {
             Op::Invalidate(_) => self.counters.invalidates += 1,
         }
         self.send.push(Entry::new(request));
-        Ok(())
     }
 
     pub fn bind(&mut self, core: &mut Core, tag: Tag, sge: Sge, access: Access) -> Result<Remote, Refusal<Sge>> {
@@ -98,7 +124,7 @@ impl Pair {
         if self.plan.shared.is_some() {
             return Err(Why::Unsupported);
         }
-        if self.receive.out >= self.receive.depth { Err(Why::Full) } else { check_receive(&core.regions, request) }
+        if self.receives_out() >= self.receive.depth { Err(Why::Full) } else { check_receive(&core.regions, request) }
     }
 
     #[inline]
@@ -111,15 +137,15 @@ impl Pair {
         }
     }
 
-    #[inline]
+    #[inline(always)] // Of two callers, one for every request.
     fn may_post(&self, core: &Core, request: &WorkRequest) -> Result<(), Why> {
         self.may_send()?;
         let sgl = &request.sgl;
         match request.op {
-            Op::Send { .. } | Op::Write { .. } => check_memory(&core.regions, sgl.iter(), Sge::is_source, MAX_MESSAGE),
+            Op::Send { .. } | Op::Write { .. } => check_list(&core.regions, sgl, Sge::is_source),
             Op::Read { .. } if sgl.count() > 1 => Err(Why::Unsupported),
             Op::Read { .. } => {
-                check_memory(&core.regions, sgl.iter(), Sge::is_sink, MAX_MESSAGE)?;
+                check_list(&core.regions, sgl, Sge::is_sink)?;
                 if self.send.reads() >= self.depth.ord { Err(Why::ReadDepth) } else { Ok(()) }
             }
             Op::Invalidate(_) => {

@@ -1,15 +1,7 @@
 //! The send queue of one queue pair: requests from posting to completion.
 
-use primitives::Tag;
+use primitives::{Ring, Tag};
 use rdma::{Op, Opcode, Sgl, Stag, Status, WorkRequest};
-use std::collections::VecDeque;
-
-/// What a place in the send queue is for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Task {
-    Bind(Stag),
-    Op(Op),
-}
 
 /// A request.
 #[derive(Debug)]
@@ -17,7 +9,7 @@ pub(crate) struct Entry {
     /// As it was posted: taking it apart and putting it together again would cost more than all that is done to it.
     pub request: WorkRequest,
     /// It opens the window that its operation names.
-    binds: bool,
+    pub binds: bool,
     /// Where in the outgoing stream it ends, once it is framed.
     ends: u64,
     /// Of a Read: its response is complete.
@@ -36,14 +28,6 @@ impl Entry {
     }
 
     #[inline]
-    pub fn task(&self) -> Task {
-        match self.request.op {
-            Op::Invalidate(stag) if self.binds => Task::Bind(stag),
-            op => Task::Op(op),
-        }
-    }
-
-    #[inline]
     pub fn opcode(&self) -> Opcode {
         if self.binds { Opcode::Bind } else { self.request.op.opcode() }
     }
@@ -54,22 +38,22 @@ impl Entry {
     }
 }
 
-/// Requests in the order of posting: done, begun (framed), rung, posted.
+/// Requests in the order of posting: done, begun (framed), rung, posted. They hold their places until they are polled.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
-    entries: VecDeque<Entry>,
+    entries: Ring<Entry>,
     depth: u16,
-    /// Taken and not polled: such a request still holds its place.
-    out: u16,
     rung: usize,
     begun: usize,
     /// Bytes of the request being framed that are framed.
     pub offset: u32,
     /// Reads taken whose response has not come.
     reads: u16,
-    /// How many at the front are done, and how many of those may be told of.
+    /// How many at the front are done, and how many may be told of: of those that are done, or all after a flush.
     done: usize,
     ripe: usize,
+    /// Before this one no Read waits for its response.
+    answered: usize,
     /// How the request failed that was to be framed next. Nothing is framed after that.
     failure: Option<Status>,
 }
@@ -77,37 +61,42 @@ pub(crate) struct SendQueue {
 impl SendQueue {
     pub fn new(depth: u16) -> Self {
         Self {
-            entries: VecDeque::with_capacity(usize::from(depth)),
+            entries: Ring::new(usize::from(depth)),
             depth,
-            out: 0,
             rung: 0,
             begun: 0,
             offset: 0,
             reads: 0,
             done: 0,
             ripe: 0,
+            answered: 0,
             failure: None,
         }
     }
 
+    /// Requests taken and not polled.
+    #[inline]
     pub fn out(&self) -> u16 {
-        self.out
+        // No more than the depth.
+        self.entries.len() as u16
     }
 
+    #[inline]
     pub fn reads(&self) -> u16 {
         self.reads
     }
 
+    #[inline]
     pub fn room(&self) -> u16 {
-        self.depth - self.out
+        self.depth - self.out()
     }
 
     /// Adds a request. There must be [room](Self::room).
     #[inline]
     pub fn push(&mut self, entry: Entry) {
-        self.out += 1;
         self.reads += u16::from(entry.opcode() == Opcode::Read);
-        self.entries.push_back(entry);
+        let pushed = self.entries.push(entry);
+        debug_assert!(pushed.is_ok(), "there was no room");
     }
 
     /// The doorbell; whether there was anything to tell.
@@ -146,10 +135,14 @@ impl SendQueue {
 
     /// The oldest Read that waits for its response has it.
     pub fn answered(&mut self) {
-        let waits = |e: &&mut Entry| e.opcode() == Opcode::Read && !e.answered;
-        if let Some(entry) = self.entries.range_mut(self.done..).find(waits) {
-            entry.answered = true;
-            self.reads -= 1;
+        self.answered = self.answered.max(self.done);
+        while let Some(entry) = self.entries.get_mut(self.answered) {
+            self.answered += 1;
+            if entry.opcode() == Opcode::Read {
+                entry.answered = true;
+                self.reads -= 1;
+                return;
+            }
         }
     }
 
@@ -166,32 +159,35 @@ impl SendQueue {
         }
     }
 
-    /// Takes out what is done, up to the last signalled request that is, the oldest first. To be run to its end.
+    /// Some may be told of.
     #[inline]
-    pub fn take_ripe(&mut self) -> impl Iterator<Item = Entry> {
-        let ripe = std::mem::take(&mut self.ripe);
-        self.done -= ripe;
-        self.begun -= ripe;
-        self.rung -= ripe;
-        // A queue that becomes empty by this begins again at its beginning, which is in a cache.
-        self.entries.drain(..ripe)
+    pub fn is_ripe(&self) -> bool {
+        self.ripe > 0
     }
 
-    /// Takes the oldest request out, whatever became of it, and how it ended: nothing succeeds after a failure.
-    pub fn take_any(&mut self) -> Option<(Entry, Status)> {
-        let entry = self.entries.pop_front()?;
-        let done = self.done > 0;
-        self.done = self.done.saturating_sub(1);
-        let failure = if self.begun == 0 { self.failure.take() } else { None };
-        self.begun = self.begun.saturating_sub(1);
-        (self.rung, self.ripe, self.reads) = (0, 0, 0);
-        Some((entry, if done { Status::Success } else { failure.unwrap_or(Status::Flushed) }))
+    /// All may be told of, whatever became of them.
+    pub fn flush(&mut self) {
+        (self.ripe, self.rung, self.reads) = (self.entries.len(), self.begun, 0);
     }
 
-    /// A completion was polled: its place is free.
+    /// Tells of the oldest requests that may be told of, `most` of them at the most, and how they ended.
     #[inline]
-    pub fn polled(&mut self) {
-        self.out -= 1;
+    pub fn tell(&mut self, most: usize, mut tell: impl FnMut(&mut Entry, Status)) {
+        let count = self.ripe.min(most);
+        let done = self.done.min(count);
+        self.entries.retire(done, |entry| tell(entry, Status::Success));
+        if count > done {
+            // Nothing succeeds after a failure, and it is the first that was not framed that failed.
+            let mut at = done;
+            self.entries.retire(count - done, |entry| {
+                let failure = if at >= self.begun { self.failure.take() } else { None };
+                tell(entry, failure.unwrap_or(Status::Flushed));
+                at += 1;
+            });
+        }
+        for left in [&mut self.ripe, &mut self.done, &mut self.begun, &mut self.rung, &mut self.answered] {
+            *left = left.saturating_sub(count);
+        }
     }
 
     pub fn memory(&self) -> impl Iterator<Item = &rdma::Sge> {
@@ -205,6 +201,12 @@ mod tests {
 
     fn entry(n: u16, op: Op, signalled: bool) -> Entry {
         Entry::new(WorkRequest { tag: Tag::new(0, 0, n, 0), op, sgl: Sgl::NONE, signalled })
+    }
+
+    fn told(queue: &mut SendQueue, most: usize) -> Vec<(u16, Status)> {
+        let mut told = Vec::new();
+        queue.tell(most, |entry, status| told.push((entry.request.tag.index(), status)));
+        told
     }
 
     const READ: Op = Op::Read { from: rdma::Remote { stag: Stag(1), va: 0 } };
@@ -222,15 +224,16 @@ mod tests {
             queue.framed(ends);
         }
         queue.advance(30);
-        assert!(queue.take_ripe().next().is_none() && queue.reads() == 1);
+        assert!(!queue.is_ripe() && told(&mut queue, 4).is_empty() && queue.reads() == 1);
         queue.answered();
         queue.advance(29);
-        assert!(queue.take_ripe().next().is_none());
+        assert!(!queue.is_ripe());
         queue.advance(30);
-        let order: Vec<u16> = queue.take_ripe().map(|e| e.request.tag.index()).collect();
-        assert_eq!((order, queue.reads(), queue.room()), (vec![0, 1, 2], 0, 1), "a place is free when it is polled");
-        queue.polled();
-        assert_eq!(queue.room(), 2);
+        assert_eq!((queue.is_ripe(), queue.reads(), queue.room()), (true, 0, 1), "a place is free when it is polled");
+        assert_eq!(told(&mut queue, 2), [(0, Status::Success), (1, Status::Success)]);
+        assert_eq!((queue.is_ripe(), queue.room()), (true, 3));
+        assert_eq!(told(&mut queue, 2), [(2, Status::Success)]);
+        assert_eq!((queue.is_ripe(), queue.room()), (false, 4));
     }
 
     #[test]
@@ -245,8 +248,10 @@ mod tests {
         }
         queue.failed(Status::Window);
         queue.advance(1);
-        let ends: Vec<Status> = std::iter::from_fn(|| queue.take_any()).map(|(_, status)| status).collect();
-        assert_eq!(ends, [Status::Success, Status::Flushed, Status::Flushed, Status::Window]);
+        queue.flush();
         assert_eq!((queue.out(), queue.reads()), (4, 0));
+        assert_eq!(told(&mut queue, 2), [(0, Status::Success), (1, Status::Flushed)]);
+        assert_eq!(told(&mut queue, 8), [(2, Status::Flushed), (3, Status::Window)]);
+        assert_eq!(queue.out(), 0);
     }
 }

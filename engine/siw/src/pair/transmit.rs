@@ -2,7 +2,7 @@
 
 use super::reads::{InboundReads, OutboundRead};
 use super::send_queue::Entry;
-use super::{Pair, State, Task};
+use super::{Pair, State};
 use crate::device::Core;
 use crate::limits::{OUTBOX, SEND_CALLS};
 use crate::random::Random;
@@ -113,7 +113,7 @@ impl Pair {
         let (sent, all) = (stream.outbox.sent(), stream.outbox.is_empty());
         self.outbound.reads.retire(sent);
         self.send.advance(sent);
-        self.complete_ripe(core);
+        self.list(core);
         if self.state == State::Replying && all {
             self.establish(core, rdma::PrivateData::EMPTY);
         }
@@ -159,13 +159,13 @@ impl Pair {
         let Some(entry) = self.send.next() else { return Framed::All };
         let Some(stream) = &mut self.stream else { return Framed::All };
         let outbox = &mut stream.outbox;
-        match entry.task() {
-            Task::Bind(stag) => {
+        match entry.request.op {
+            Op::Invalidate(stag) if entry.binds => {
                 self.windows.bound(stag);
                 self.send.framed(0);
             }
-            Task::Op(Op::Invalidate(stag)) => return self.invalidate(stag, mode),
-            Task::Op(Op::Read { from }) => {
+            Op::Invalidate(stag) => return self.invalidate(stag, mode),
+            Op::Read { from } => {
                 if mode == Mode::Usual {
                     self.outbound.read_msn = self.outbound.read_msn.wrapping_add(1);
                     let read = ask(outbox, entry, from, self.outbound.read_msn, &mut core.random);
@@ -173,7 +173,7 @@ impl Pair {
                 }
                 self.send.framed(outbox.queued());
             }
-            Task::Op(Op::Send { solicited, invalidate }) => {
+            Op::Send { solicited, invalidate } => {
                 let (offset, msn) = (self.send.offset, self.outbound.send_msn.wrapping_add(1));
                 let ulp = invalidate.map_or(0, |stag| stag.0);
                 let place = Place::Untagged { ulp, queue: 0, msn, mo: offset };
@@ -185,7 +185,7 @@ impl Pair {
                 }
                 self.send.framed_to(end, total, outbox.queued());
             }
-            Task::Op(Op::Write { to }) => {
+            Op::Write { to } => {
                 let offset = self.send.offset;
                 // An offset that wraps is for the peer to refuse: it knows its buffers.
                 let place = Place::Tagged { stag: to.stag.0, to: to.va.wrapping_add(u64::from(offset)) };
@@ -243,6 +243,12 @@ impl Segment {
         let end = total.min(self.offset.saturating_add(room(fpdu, header_len)));
         let header = Header { last: end == total, opcode: self.opcode, place: self.place };
         let payload = (end - self.offset) as usize;
+        if let Some(sge) = sgl.single() {
+            let at = sge.buf.as_ptr().wrapping_add((sge.start + self.offset) as usize);
+            // SAFETY: as below.
+            unsafe { outbox.fpdu(&header, at, payload) };
+            return end;
+        }
         outbox.open(&header, payload);
         let (mut skip, mut left) = (self.offset, end - self.offset);
         for sge in sgl.iter() {
@@ -285,11 +291,10 @@ fn respond(outbox: &mut Outbox, reads: &mut InboundReads, fpdu: usize) {
     let end = read.len.min(offset.saturating_add(room(fpdu, ddp::TAGGED_LEN)));
     let place = Place::Tagged { stag: read.sink_stag, to: read.sink_to.wrapping_add(u64::from(offset)) };
     let payload = (end - offset) as usize;
-    outbox.open(&Header { last: end == read.len, opcode: Opcode::ReadResponse, place }, payload);
+    let header = Header { last: end == read.len, opcode: Opcode::ReadResponse, place };
     // SAFETY: the bytes were checked to lie in a window or an exposure, which does not close while a Read uses it
     // (`is_in_use`, `Device::conceal`), or with the outbox.
-    unsafe { outbox.payload(read.from.wrapping_add(offset as usize), payload) };
-    outbox.close(ddp::TAGGED_LEN + payload);
+    unsafe { outbox.fpdu(&header, read.from.wrapping_add(offset as usize), payload) };
     if end == read.len {
         reads.framed(outbox.queued());
     } else {

@@ -9,10 +9,11 @@ use crate::limits::{HEADERS, INLINE, MAX_FPDU, OUTBOX, PIECES};
 use crate::wire::crc::Crc32c;
 use crate::wire::{CRC, Header, LENGTH, ddp, mpa, padding};
 use libc::iovec;
+use rdma::limits::MAX_SGE;
 
-/// Bytes of the buffer of headers that one FPDU takes at the most: length, DDP header, the payload of a Read Request
-/// or a Terminate, padding and CRC.
-const FRAMING: usize = 128;
+/// Bytes of the buffer of headers that one FPDU takes at the most: length, DDP header, payload that is copied (that of
+/// a Read Request or a Terminate, or short pieces), padding and CRC.
+const FRAMING: usize = 64 + MAX_SGE * INLINE;
 
 /// How much of foreign memory is looked at in one piece.
 const CHUNK: usize = 2_048;
@@ -129,6 +130,18 @@ impl Outbox {
         self.took(LENGTH + len);
     }
 
+    /// Adds an FPDU whose payload, `len` bytes, is in one piece.
+    ///
+    /// # Safety
+    /// As for [`Outbox::payload`].
+    #[inline]
+    pub unsafe fn fpdu(&mut self, header: &Header, from: *const u8, len: usize) {
+        self.open(header, len);
+        // SAFETY: the caller's.
+        unsafe { self.payload(from, len) };
+        self.close(header.encoded_len() + len);
+    }
+
     /// Adds bytes that are copied: few.
     pub fn inline(&mut self, bytes: &[u8]) {
         if let Some(crc) = &mut self.crc {
@@ -143,7 +156,7 @@ impl Outbox {
     /// # Safety
     /// `from` must be valid for reads of `len` bytes until [`Outbox::sent`] has reached what [`Outbox::queued`] is
     /// then, or the outbox is dropped.
-    #[inline]
+    #[inline(always)] // With `fpdu`.
     pub unsafe fn payload(&mut self, from: *const u8, len: usize) {
         if len == 0 {
             return;
@@ -152,7 +165,7 @@ impl Outbox {
             // SAFETY: valid for reads (above).
             unsafe { cover(crc, from, len) };
         }
-        if len <= INLINE && self.used + len + FRAMING <= HEADERS {
+        if len <= INLINE {
             let to = &mut self.headers[self.used..self.used + len];
             // SAFETY: `len` bytes are readable (above), and `to` is as long and this box's own.
             unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), len) };
@@ -164,7 +177,7 @@ impl Outbox {
     }
 
     /// Ends the FPDU whose ULPDU had `ulpdu` bytes.
-    #[inline]
+    #[inline(always)] // With `fpdu`.
     pub fn close(&mut self, ulpdu: usize) {
         let padding = padding(ulpdu);
         *self.next() = [0; 3 + CRC];

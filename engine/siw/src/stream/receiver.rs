@@ -135,14 +135,16 @@ impl Receiver {
         matches!(self.state, State::Placing { .. })
     }
 
-    /// Puts the payload of the present segment at `to`.
+    /// Puts the payload of the present segment at `to`; `true` if all of it is there: then no [`Step::Placed`] follows.
     ///
     /// # Safety
     /// `to` must be valid for writes of that many bytes until [`Step::Placed`], or until the receiver is dropped.
-    pub unsafe fn place(&mut self, to: *mut u8, stats: &mut Stats) {
+    #[inline]
+    #[must_use]
+    pub unsafe fn place(&mut self, to: *mut u8, stats: &mut Stats) -> bool {
         debug_assert!(matches!(self.state, State::Deciding { .. }));
         self.state = State::Placing { to, left: self.payload };
-        self.place_staged(stats);
+        self.place_staged(stats)
     }
 
     /// Shows the payload of the present segment once all of it is staged.
@@ -152,6 +154,7 @@ impl Receiver {
     }
 
     /// Goes on with what is staged, without a call to the kernel.
+    #[inline]
     pub fn step(&mut self, stats: &mut Stats) -> Step {
         loop {
             match self.state {
@@ -172,11 +175,7 @@ impl Receiver {
                     }
                 }
                 State::Placing { .. } => {
-                    if !self.place_staged(stats) {
-                        return Step::Starved;
-                    }
-                    self.state = State::Trailer;
-                    return Step::Placed;
+                    return if self.place_staged(stats) { Step::Placed } else { Step::Starved };
                 }
                 State::Trailer => {
                     if !self.take_trailer() {
@@ -266,17 +265,15 @@ impl Receiver {
         let Some(&control) = front.get(LENGTH) else { return Step::Starved };
         let len = ddp::len_of(control);
         let Some(payload) = ulpdu.checked_sub(len) else { return self.broken(Fault::FPDU) };
-        let Some(bytes) = front.get(LENGTH..LENGTH + len) else { return Step::Starved };
-        match front[LENGTH..].first_chunk() {
-            // A copy of a fixed size is the cheaper one; what is too much is not looked at.
-            Some(bytes) => self.ddp = *bytes,
-            None => self.ddp[..len].copy_from_slice(bytes),
-        }
+        // A whole FPDU with a header has as many bytes behind its length, the CRC included: so more than that is never
+        // waited for. Those that are not of the header are not looked at.
+        let Some(bytes) = front[LENGTH..].first_chunk() else { return Step::Starved };
+        self.ddp = *bytes;
         (self.ddp_len, self.payload) = (len, payload);
         self.head += LENGTH + len;
         stats.fpdus_in += 1;
         self.large = if payload >= DIRECT_MIN { DIRECT_MEMORY } else { self.large.saturating_sub(1) };
-        match Header::decode(&self.ddp[..len]) {
+        match Header::decode_first(&self.ddp) {
             Ok(header) => {
                 self.state = State::Deciding { header };
                 Step::Segment(header, payload)
@@ -290,7 +287,8 @@ impl Receiver {
         Step::Broken(fault)
     }
 
-    /// Copies what is staged of the payload to its place; `false` when there is more to come.
+    /// Copies what is staged of the payload to its place, and goes on to the trailer if that is all; `false` when there
+    /// is more to come.
     #[inline]
     fn place_staged(&mut self, stats: &mut Stats) -> bool {
         let State::Placing { to, left } = self.state else { return true };
@@ -302,6 +300,9 @@ impl Receiver {
             self.head += n;
             stats.copied += n as u64;
             self.state = State::Placing { to: to.wrapping_add(n), left: left - n };
+        }
+        if n == left {
+            self.state = State::Trailer;
         }
         n == left
     }

@@ -67,7 +67,10 @@ impl Taker {
                     } else {
                         let memory = self.placing.insert(vec![0xDB; len]);
                         // SAFETY: the memory is this taker's until the payload is placed.
-                        unsafe { self.receiver.place(memory.as_mut_ptr(), &mut self.stats) };
+                        let there = unsafe { self.receiver.place(memory.as_mut_ptr(), &mut self.stats) };
+                        if there {
+                            self.taken.extend(self.placing.take());
+                        }
                     }
                 }
                 Step::Placed => {

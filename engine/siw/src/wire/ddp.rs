@@ -2,7 +2,6 @@
 
 use super::rdmap::Opcode;
 use super::terminate::Fault;
-use primitives::span;
 
 const TAGGED: u8 = 0x80;
 const LAST: u8 = 0x40;
@@ -63,9 +62,20 @@ impl Header {
     ///
     /// # Errors
     /// What is wrong with it, as a Terminate message says it.
-    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let &[control, rdmap, ..] = bytes else { return Err(Fault::FPDU) };
+        let mut whole = [0; UNTAGGED_LEN];
+        let len = bytes.first().map_or(UNTAGGED_LEN, |control| len_of(*control));
+        whole[..len].copy_from_slice(bytes.get(..len).ok_or(Fault::FPDU)?);
+        Self::decode_first(&whole)
+    }
+
+    /// The same where more is known to be there: of these bytes, those that are the header's.
+    ///
+    /// # Errors
+    /// As [`Header::decode`].
+    #[inline]
+    pub fn decode_first(bytes: &[u8; UNTAGGED_LEN]) -> Result<Self, Fault> {
+        let [control, rdmap, ..] = *bytes;
         let tagged = control & TAGGED != 0;
         if control & DDP_VERSION_MASK != DDP_VERSION {
             return Err(if tagged { Fault::TAGGED_VERSION } else { Fault::UNTAGGED_VERSION });
@@ -74,11 +84,26 @@ impl Header {
             return Err(Fault::RDMAP_VERSION);
         }
         let opcode = Opcode::from_bits(rdmap & OPCODE).ok_or(Fault::OPCODE)?;
-        let place = if tagged { tagged_place(bytes) } else { untagged_place(bytes) }.ok_or(Fault::FPDU)?;
+        let (first, second, third, fourth) = (word(bytes, 2), word(bytes, 6), word(bytes, 10), word(bytes, 14));
+        let place = if tagged {
+            Place::Tagged { stag: first, to: u64::from(second) << 32 | u64::from(third) }
+        } else {
+            Place::Untagged { ulp: first, queue: second, msn: third, mo: fourth }
+        };
         if opcode.is_tagged() != tagged {
             return Err(Fault::OPCODE);
         }
         Ok(Self { last: control & LAST != 0, opcode, place })
+    }
+
+    /// Bytes of the header.
+    #[must_use]
+    #[inline]
+    pub const fn encoded_len(&self) -> usize {
+        match self.place {
+            Place::Tagged { .. } => TAGGED_LEN,
+            Place::Untagged { .. } => UNTAGGED_LEN,
+        }
     }
 
     /// Writes the header; returns how many bytes it takes.
@@ -104,20 +129,8 @@ impl Header {
     }
 }
 
+/// The word at a place within the header.
 #[inline]
-fn tagged_place(bytes: &[u8]) -> Option<Place> {
-    let bytes = bytes.first_chunk::<TAGGED_LEN>()?;
-    Some(Place::Tagged { stag: span::be32(bytes, 2)?, to: span::be64(bytes, 6)? })
-}
-
-#[inline]
-fn untagged_place(bytes: &[u8]) -> Option<Place> {
-    // Of this length, so that the bounds are checked once.
-    let bytes = bytes.first_chunk::<UNTAGGED_LEN>()?;
-    Some(Place::Untagged {
-        ulp: span::be32(bytes, 2)?,
-        queue: span::be32(bytes, 6)?,
-        msn: span::be32(bytes, 10)?,
-        mo: span::be32(bytes, 14)?,
-    })
+fn word(bytes: &[u8; UNTAGGED_LEN], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

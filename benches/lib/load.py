@@ -1,7 +1,9 @@
 """Runs of the load generator, `isere perf`, with a look at the target meanwhile."""
 
+import contextlib
 import json
 import subprocess
+import sys
 import time
 
 import machine
@@ -11,21 +13,35 @@ import machine
 MARGIN = 0.1
 # A verification must have compared this many blocks, or it says nothing.
 MIN_VERIFIED_BLOCKS = 64
+# How long it may take them: on a crowded machine few blocks are met twice in a second.
+VERIFY_SECONDS = (1, 4, 16)
+FILL_SECONDS = (2, 4, 8, 16, 32, 64)
+# SCHED_RR on every CPU leaves the rest of the machine next to nothing: only for so many seconds in a row.
+MAX_REALTIME_SECONDS = 10
 
 
 class Failed(Exception):
     """The load generator ended with an error, or counted one."""
 
 
-class Row:
-    """One workload."""
+class Stalled(Failed):
+    """A run in which nothing was completed: the target, or on a crowded machine the scheduler."""
 
-    def __init__(self, title, rw, block, depth):
-        self.title, self.rw, self.block, self.depth = title, rw, block, depth
+
+class Row:
+    """One workload; `device` is the kind of device where there are several, `max_rounds` how often it is enough."""
+
+    def __init__(self, title, rw, block, depth, device="", max_rounds=sys.maxsize):
+        self.title, self.rw, self.block, self.depth, self.device = title, rw, block, depth, device
+        self.max_rounds = max_rounds
 
     @property
     def key(self):
-        return f"{self.rw}-{self.block}-qd{self.depth}"
+        return f"{self.device}-{self.rw}-{self.block}-qd{self.depth}".lstrip("-")
+
+    @property
+    def bytes(self):
+        return int(self.block.removesuffix("K")) * 1024
 
     def arguments(self):
         return ["--rw", self.rw, "--bs", self.block, "--qd", str(self.depth)]
@@ -55,9 +71,27 @@ def finish(process, limit):
     return report
 
 
-def run(isere, url, cpu, row, seconds, warmup, *more):
+def run(isere, target, cpu, row, seconds, *more, warmup=0, realtime=False):
     """One run from beginning to end."""
-    return finish(start(isere, url, cpu, row, seconds, warmup, *more), time_limit(seconds, warmup))
+    load = start(isere, target.url, cpu, row, seconds, warmup, *more)
+    with preferred(target, load, realtime):
+        return finish(load, time_limit(seconds, warmup))
+
+
+@contextlib.contextmanager
+def preferred(target, load, realtime):
+    """Puts both sides under SCHED_RR, if that is wanted, until the run is over. None of it is left running."""
+    try:
+        if realtime:
+            machine.set_realtime(target.pid, True)
+            machine.set_realtime(load.pid, True)
+        yield
+    finally:
+        if load.poll() is None:
+            load.kill()
+            load.wait()
+        if realtime:
+            machine.set_realtime(target.pid, False)
 
 
 def time_limit(seconds, warmup):
@@ -93,21 +127,12 @@ def measure(isere, target, cpu, row, seconds, warmup, realtime=False):
     """One run, and what it cost the target. `realtime` puts both under SCHED_RR until the run is over."""
     load = start(isere, target.url, cpu, row, seconds, warmup)
     began = time.monotonic()
-    try:
-        if realtime:
-            machine.set_realtime(target.pid, True)
-            machine.set_realtime(load.pid, True)
+    with preferred(target, load, realtime):
         sleep_until(began + warmup + MARGIN * seconds)
         before = Watch(target, load)
         sleep_until(began + warmup + (1 - MARGIN) * seconds)
         shares = Watch(target, load).since(before)
         report = finish(load, time_limit(seconds, warmup))
-    finally:
-        if load.poll() is None:
-            load.kill()
-            load.wait()
-        if realtime:
-            machine.set_realtime(target.pid, False)
     shares["cpu_ceiling"] = machine.realtime_share() if realtime else 1.0
     return sample(report, shares)
 
@@ -121,13 +146,15 @@ def sample(report, shares):
     direction = max(report["read"], report["write"], key=lambda d: d["ios"])
     iops = report["iops"]
     if not iops:
-        raise Failed("not one command was completed")
+        raise Stalled("not one command was completed")
     generator = (report["cpu_user_ns"] + report["cpu_system_ns"]) / report["elapsed_ns"]
+    percentiles = {name[1:]: value / 1e3 for name, value in direction["latency_ns"].items() if name[0] == "p"}
     return {
         "iops": iops,
         "mb_per_second": report["bytes_per_second"] / 1e6,
-        "p50_us": direction["latency_ns"]["p50"] / 1e3,
-        "p99_us": direction["latency_ns"]["p99"] / 1e3,
+        "p50_us": percentiles["50"],
+        "p99_us": percentiles["99"],
+        "percentiles_us": percentiles,
         "generator_cpu": generator,
         "target_cpu_us_per_io": shares["target_cpu"] / iops * 1e6,
         "target_busy_us_per_io": shares["target_busy"] / iops * 1e6,
@@ -135,25 +162,26 @@ def sample(report, shares):
     }
 
 
-def fill(isere, target, cpu, size):
+def fill(isere, target, cpu, size, realtime=False):
     """Writes the whole disk, so that every read finds memory that is there."""
-    seconds, written = 2, 0
     row = Row("fill", "write", "128K", 8)
-    while written < size:
+    for seconds in FILL_SECONDS:
         # A sequential run begins at the beginning: only one that reaches the end will do.
-        report = run(isere, target.url, cpu, row, seconds, 0)
-        written = report["write"]["ios"] * 128 * 1024
-        seconds *= 2
-        if seconds > 120:
-            raise Failed(f"writing {size} bytes once takes too long")
+        report = run(isere, target, cpu, row, seconds, realtime=realtime and seconds <= MAX_REALTIME_SECONDS)
+        if report["write"]["ios"] * row.bytes >= size:
+            return
+    raise Failed(f"{target.name}: writing {size} bytes once takes too long")
 
 
-def verify(isere, target, cpu):
-    """Writes and reads stamped blocks; a target that lies ends the script. Returns how many blocks were compared."""
-    compared = 0
+def verify(isere, target, cpu, realtime=False):
+    """Writes and reads stamped blocks; a target that lies ends the script."""
     for block, depth in (("4K", 32), ("128K", 8)):
-        report = run(isere, target.url, cpu, Row("verify", "randrw", block, depth), 1, 1, "--verify")
-        if report["verified_blocks"] < MIN_VERIFIED_BLOCKS:
-            raise Failed(f"only {report['verified_blocks']} blocks came to be compared")
-        compared += report["verified_blocks"]
-    return compared
+        row, compared = Row("verify", "randrw", block, depth), 0
+        for seconds in VERIFY_SECONDS:
+            report = run(isere, target, cpu, row, seconds, "--verify", warmup=1,
+                         realtime=realtime and seconds < MAX_REALTIME_SECONDS)
+            compared += report["verified_blocks"]
+            if compared >= MIN_VERIFIED_BLOCKS:
+                break
+        else:
+            raise Failed(f"{target.name}: only {compared} blocks came to be compared")

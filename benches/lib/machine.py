@@ -108,6 +108,14 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
 
 
+def refuse_huge_pages():
+    """Keeps this process and everything it starts from having huge pages, transparent ones included. Reserved ones are
+    kept out of reach by each program's own option."""
+    pr_set_thp_disable = 41
+    if ctypes.CDLL(None).prctl(pr_set_thp_disable, 1, 0, 0, 0) != 0:
+        raise SystemExit("this kernel does not let a process do without transparent huge pages")
+
+
 def end_on_signals():
     """Makes SIGTERM and SIGHUP unwind, so that everything started is stopped."""
     def end(number, _):

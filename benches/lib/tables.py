@@ -1,6 +1,7 @@
 """From samples to tables. Everything is a median with its extremes: means hide what a noisy machine does."""
 
 import statistics
+from typing import NamedTuple
 
 import machine
 
@@ -16,6 +17,17 @@ MARKS = {
 }
 
 
+class Metric(NamedTuple):
+    """What is compared: the name of its column, and its key in a sample."""
+
+    title: str
+    key: str
+
+
+METRICS = {"iops": Metric("IOPS", "iops"), "busy": Metric("busy time per I/O", "target_busy_us_per_io"),
+           "p99": Metric("p99", "p99_us")}
+
+
 def median(samples, key):
     return statistics.median(sample[key] for sample in samples)
 
@@ -28,12 +40,18 @@ def spread(values, form):
 
 def is_noisy(sample):
     return (sample["steal"] > machine.MAX_STEAL or sample["foreign"] > machine.MAX_FOREIGN
-            or sample["generator_cpu"] < GENERATOR_BUSY * sample["cpu_ceiling"])
+            or has_generator(sample) and sample["generator_cpu"] < GENERATOR_BUSY * sample["cpu_ceiling"])
+
+
+def has_generator(sample):
+    """Whether the load came from a program of its own, whose CPU time is known."""
+    return sample["generator_cpu"] is not None
 
 
 def is_generator_bound(sample):
     ceiling = sample["cpu_ceiling"]
-    return sample["generator_cpu"] > GENERATOR_BUSY * ceiling and sample["target_busy"] < TARGET_BUSY * ceiling
+    return (has_generator(sample) and sample["generator_cpu"] > GENERATOR_BUSY * ceiling
+            and sample["target_busy"] < TARGET_BUSY * ceiling)
 
 
 def marks(row, samples):
@@ -45,19 +63,29 @@ def marks(row, samples):
     return ("n" if most(is_noisy) else "") + ("g" if bound else "")
 
 
-def ratios(ours, theirs):
-    """How many times our rate is theirs: of the medians, and in each round."""
-    paired = [a["iops"] / b["iops"] for a, b in zip(ours, theirs)]
-    return {
-        "of_medians": median(ours, "iops") / median(theirs, "iops"),
-        "paired_median": statistics.median(paired),
-        "paired_min": min(paired),
-        "paired_max": max(paired),
-    }
+def ratio(taken, ours, theirs, metric):
+    """Our median over theirs, or None where one of them is not known. `taken`: samples of one workload by name."""
+    key = METRICS[metric].key
+    sides = [taken.get(name) for name in (ours, theirs)]
+    if not all(side and all(sample[key] for sample in side) for side in sides):
+        return None
+    return median(sides[0], key) / median(sides[1], key)
+
+
+def paired(ours, theirs):
+    """How many times our rate is theirs within each round."""
+    return [a["iops"] / b["iops"] for a, b in zip(ours, theirs)]
 
 
 def thousands(number):
+    if number >= 1e6:
+        return f"{number / 1e6:.2f} M"
     return f"{number / 1e3:.1f} K" if number < 1e5 else f"{number / 1e3:.0f} K"
+
+
+def middle(samples, key, form):
+    """The median in words; a dash where the program does not tell."""
+    return form.format(median(samples, key)) if all(sample[key] is not None for sample in samples) else "–"
 
 
 def markdown(header, rows, texts=1):
@@ -72,36 +100,54 @@ def markdown(header, rows, texts=1):
     return "\n".join([line(header), rule, *map(line, rows)])
 
 
-def results_table(rows, names, samples):
+def results_table(rows, samples):
     """One line per workload and target."""
     header = ["workload", "target", "IOPS (least–greatest)", "MB/s", "p50 µs", "p99 µs", "busy µs/IO", "CPU µs/IO",
               "target busy", "generator CPU", "marks"]
     lines = []
     for row in rows:
-        for name in names:
-            taken = samples[row.key][name]
+        for name, taken in samples[row.key].items():
             lines.append([
-                row.title, name, spread((s["iops"] for s in taken), thousands), f"{median(taken, 'mb_per_second'):.0f}",
-                f"{median(taken, 'p50_us'):.0f}", f"{median(taken, 'p99_us'):.0f}",
-                f"{median(taken, 'target_busy_us_per_io'):.1f}", f"{median(taken, 'target_cpu_us_per_io'):.1f}",
-                f"{median(taken, 'target_busy'):.0%}", f"{median(taken, 'generator_cpu'):.0%}", marks(row, taken),
+                row.title, name, spread((s["iops"] for s in taken), thousands),
+                *(middle(taken, key, "{:.0f}") for key in ("mb_per_second", "p50_us", "p99_us")),
+                *(middle(taken, key, "{:.2f}") for key in ("target_busy_us_per_io", "target_cpu_us_per_io")),
+                *(middle(taken, key, "{:.0%}") for key in ("target_busy", "generator_cpu")), marks(row, taken),
             ])
     return markdown(header, lines, texts=2)
 
 
-def ratio_table(rows, names, samples):
-    """How many times each peer's rate ours is."""
-    ours, *peers = names
-    header = ["workload", *(title for peer in peers for title in (f"× {peer}, medians", f"× {peer}, paired rounds"))]
+def device_table(rows, samples):
+    """The same for programs that make their own load."""
+    header = ["workload", "who", "IOPS (least–greatest)", "p50 µs", "p99 µs", "CPU µs/IO", "marks"]
     lines = []
     for row in rows:
-        cells = [row.title]
-        for peer in peers:
-            ratio = ratios(samples[row.key][ours], samples[row.key][peer])
-            cells += [f"{ratio['of_medians']:.2f}",
-                      f"{ratio['paired_median']:.2f} ({ratio['paired_min']:.2f}–{ratio['paired_max']:.2f})"]
-        lines.append(cells)
-    return markdown(header, lines)
+        for name, taken in samples[row.key].items():
+            lines.append([
+                row.title, name, spread((s["iops"] for s in taken), thousands),
+                *(middle(taken, key, "{:.1f}") for key in ("p50_us", "p99_us")),
+                middle(taken, "target_cpu_us_per_io", "{:.3f}"), marks(row, taken),
+            ])
+    return markdown(header, lines, texts=2)
+
+
+def ratio_table(rows, ours, samples, metrics, goal):
+    """Our medians over each peer's; bold where `goal(row key, peer, metric)` is a goal that is not met."""
+    header = ["workload", "against", "× IOPS", "paired rounds", *(f"× {METRICS[name].title}" for name in metrics)]
+    lines = []
+    for row in rows:
+        taken = samples[row.key]
+        for peer in taken:
+            # A variant of ours, such as "isere, lent", is not a peer.
+            if peer.startswith(ours) or ours not in taken:
+                continue
+            cells = []
+            for metric in ("iops", *metrics):
+                value, wanted = ratio(taken, ours, peer, metric), goal(row.key, peer, metric)
+                short = value is not None and wanted and not wanted.is_met(value)
+                cells.append("–" if value is None else f"**{value:.2f}**" if short else f"{value:.2f}")
+            cells.insert(1, spread(paired(taken[ours], taken[peer]), lambda n: f"{n:.2f}"))
+            lines.append([row.title, peer, *cells])
+    return markdown(header, lines, texts=2)
 
 
 def legend(tables):

@@ -30,15 +30,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def default_isere():
+def built(program):
     """Where cargo puts a release build."""
     target_dir = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", machine.ROOT / "target"))
-    return target_dir / "release" / "isere"
+    return target_dir / "release" / program
 
 
 def add_isere_argument(parser):
     """The option for the program under test."""
-    parser.add_argument("--isere", type=pathlib.Path, default=default_isere(), metavar="PATH",
+    parser.add_argument("--isere", type=pathlib.Path, default=built("isere"), metavar="PATH",
                         help="the program under test [default: cargo's release build]")
 
 
@@ -217,7 +217,7 @@ class Spdk(RpcTarget):
         # The disk, and about as much again for buffers.
         memory = ["-s", str(size // 2**20 + 1024)]
         if machine.free_huge_bytes() < size + 2**30:
-            memory += ["--no-huge", "--iova-mode=va"]
+            memory += ["--no-huge"]
         self.spawn([self.binary, "-m", f"[{self.cpu}]", "-r", self.socket, "--no-pci", "--wait-for-rpc", *memory])
         self.initialise()
         self.malloc("Malloc0", size)

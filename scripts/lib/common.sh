@@ -12,7 +12,7 @@ PACKAGES_BUILD=(gcc libc6-dev libibverbs-dev librdmacm-dev libclang-dev pkg-conf
 # A real initiator: libiscsi's tools, and qemu-img and qemu-io with their iSCSI driver.
 PACKAGES_INITIATOR=(libiscsi-bin qemu-utils qemu-block-extra)
 # What the tests need on top.
-PACKAGES_TEST=(binutils curl git python3 python3-venv iproute2 rdmacm-utils tgt tshark)
+PACKAGES_TEST=(binutils curl git python3 python3-venv iproute2 rdmacm-utils tgt tshark valgrind)
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
     BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'

@@ -1,4 +1,4 @@
-"""The generated parts of docs/PERFORMANCE.md."""
+"""The generated parts of docs/PERFORMANCE.md and other documents."""
 
 import textwrap
 
@@ -11,16 +11,16 @@ def add_argument(parser):
     parser.add_argument("--update-docs", action="store_true", help=f"put the tables into docs/{PERFORMANCE.name}")
 
 
-def replace(part, text):
-    """Puts `text` between the marks of this part."""
+def replace(part, text, path=PERFORMANCE):
+    """Puts `text` between the marks of this part of a document."""
     begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
-    document = PERFORMANCE.read_text()
+    document = path.read_text()
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"{PERFORMANCE.name} has no {begin} … {end}")
+        raise SystemExit(f"{path.name} has no {begin} … {end}")
     lines = [part for line in text.strip().splitlines() for part in wrapped(line)]
-    PERFORMANCE.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}")
+    path.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}")
 
 
 def wrapped(line):

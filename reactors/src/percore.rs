@@ -164,7 +164,7 @@ impl Core {
     }
 
     /// Polls every poller once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self) -> Progress {
         let mut turn = Turn {
             now: self.now,

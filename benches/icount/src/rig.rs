@@ -24,7 +24,7 @@ use target::target::{Published, Target};
 use target::unit::Unit;
 use target::worker::{PortalId, SOFT_IWARP, Worker};
 
-use crate::counted::counted_turn;
+use crate::counted::counted_turns;
 use crate::house::{GROUP, HANDLE, House, TARGET};
 
 /// Blocks of 512 bytes of the disk.
@@ -163,16 +163,22 @@ impl Rig {
 
     /// One turn of every core.
     pub fn turn(&mut self) {
+        self.turns(1);
+    }
+
+    /// So many turns of every core, with nobody else's between them.
+    pub fn turns(&mut self, turns: u32) {
         self.now += STEP;
+        let now = Nanos::new(self.now);
         for reactor in &mut self.reactors {
             if self.counting {
-                let (_, counts) = guard::count(|| counted_turn(reactor, Nanos::new(self.now)));
+                let (_, counts) = guard::count(|| counted_turns(reactor, turns, now));
                 self.allocations += counts.allocations;
             } else {
-                let _ = reactor.turn(Nanos::new(self.now));
+                let _ = reactor.turns(turns, || now);
             }
         }
-        self.turns += u64::from(self.counting);
+        self.turns += u64::from(self.counting) * u64::from(turns);
     }
 
     /// Counts up to now.
@@ -207,7 +213,7 @@ fn disk(device: Device, arena: &Arena) -> Result<Arc<dyn Bdev>, bdev::CreateErro
     if device == Device::Malloc {
         return Ok(Malloc::create(&MallocParams { name, block_size, num_blocks, ..MallocParams::default() }, arena)?);
     }
-    let null = Null::create(&NullParams { name, block_size, num_blocks, ..NullParams::default() })?;
+    let null = Null::create_lending(&NullParams { name, block_size, num_blocks, ..NullParams::default() }, arena)?;
     Ok(if device == Device::Remote { Remote::new(null, CoreId(1)) } else { null })
 }
 

@@ -94,20 +94,23 @@ impl<T> Slab<T> {
         slot.value.as_mut().map(|v| (key, v))
     }
 
-    /// Every entry with its key, by rising index.
+    /// Every entry with its key, by rising index. Looks no further than the last one.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().enumerate().filter_map(|(i, s)| {
+        let found = self.slots.iter().enumerate().filter_map(|(i, s)| {
             // The capacity fits u32, see `new`.
             s.value.as_ref().map(|v| (Key { index: i as u32, generation: s.generation }, v))
-        })
+        });
+        found.take(self.len)
     }
 
-    /// Every entry with its key, by rising index.
+    /// Every entry with its key, by rising index. Looks no further than the last one.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.slots.iter_mut().enumerate().filter_map(|(i, s)| {
+        let len = self.len;
+        let found = self.slots.iter_mut().enumerate().filter_map(|(i, s)| {
             let generation = s.generation;
             s.value.as_mut().map(|v| (Key { index: i as u32, generation }, v))
-        })
+        });
+        found.take(len)
     }
 
     /// Entries stored.

@@ -129,7 +129,7 @@ impl Reactor {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn unguarded_turn(&mut self, now: Nanos) -> Progress {
         if self.last != Last::Idle {
             self.book(now);
@@ -150,7 +150,7 @@ impl Reactor {
     }
 
     /// Mailbox and pollers.
-    #[inline]
+    #[inline(always)]
     fn turn_core(&mut self, now: Nanos) -> Progress {
         let core = &mut *self.core.borrow_mut();
         core.now = now;

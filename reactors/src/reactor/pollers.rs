@@ -69,7 +69,7 @@ impl PollerSet {
 
     /// Polls each once, and is not the boundary of their panics: whoever catches one calls [`Self::set_aside_polled`]
     /// and then this again, which goes on behind the culprit.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
         let mut busy = 0;
         if self.polled == NOBODY {

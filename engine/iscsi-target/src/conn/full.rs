@@ -84,9 +84,13 @@ impl Full {
     ///
     /// # Errors
     /// How it has to be closed.
+    // Inlined, and the header looked at where it is: an upcall is large, and this is done for every PDU.
+    #[inline]
     pub(crate) fn upcall(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, upcall: Upcall) -> Result<(), Close> {
+        if let Upcall::Control(control) = &upcall {
+            return self.control(dm, ctx, control);
+        }
         match upcall {
-            Upcall::Control(control) => self.control(dm, ctx, &control),
             Upcall::DataDone { tag, buf, status } => {
                 self.data_done(dm, ctx, tag, buf, status);
                 Ok(())
@@ -95,8 +99,8 @@ impl Full {
                 tracing::warn!(session = %self.session, "{violation}; closing the connection");
                 Err(Close::Now)
             }
-            // The owner of the connection looks for this one first.
-            Upcall::Terminated(_) => Ok(()),
+            // The owner of the connection looks for the end first, and a header was seen above.
+            Upcall::Terminated(_) | Upcall::Control(_) => Ok(()),
         }
     }
 

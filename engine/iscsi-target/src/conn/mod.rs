@@ -88,6 +88,7 @@ impl Conn {
         matches!(&self.state, State::Login(login) if login.registering) && self.closing.is_none()
     }
 
+    #[inline]
     fn upcall(&mut self, ctx: &mut Context<'_>, upcall: Upcall) {
         if let Upcall::Terminated(_) = upcall {
             self.terminated = true;

@@ -45,14 +45,15 @@ impl Full {
         let slot = self.slot(index);
         let Some(unit) = slot.unit else { return };
         let attribute = attribute_of(slot.flags);
-        if core::mem::take(&mut slot.in_task_set) {
-            self.units.entry(unit).tasks.done(attribute);
-        } else if self.units.entry(unit).blocked.contains(u32::from(index)) {
-            let entry = self.units.entry(unit);
+        let in_task_set = core::mem::take(&mut slot.in_task_set);
+        let entry = self.units.entry(unit);
+        if in_task_set {
+            entry.tasks.done(attribute);
+        } else if entry.blocked.contains(u32::from(index)) {
             entry.blocked.remove(u32::from(index));
             entry.tasks.forget();
         }
-        if self.units.entry(unit).tasks.held() > 0 {
+        if entry.tasks.held() > 0 {
             self.release_blocked(unit);
         }
     }

@@ -112,6 +112,7 @@ impl SessionUnits {
     ///
     /// # Panics
     /// If it was removed meanwhile, which waits for its tasks.
+    #[inline]
     pub fn entry(&mut self, index: u16) -> &mut SessionUnit {
         self.entries[usize::from(index)].as_mut().expect("a unit leaves the view after its tasks")
     }

@@ -76,6 +76,13 @@ impl Fabric {
         self.stations.is_empty()
     }
 
+    /// No device has anything to do in this turn.
+    #[inline]
+    pub(super) fn is_still(&self) -> bool {
+        let still = |station: &Station| !station.ready && station.conns == 0 && station.device.rests();
+        self.stations.is_empty() || self.expected.is_empty() && self.stations.iter().all(|(_, station)| still(station))
+    }
+
     /// Nothing here wants to be woken by a timer.
     pub(super) fn is_quiet(&self) -> bool {
         self.expected.is_empty() && self.stations.iter().all(|(_, station)| station.device.deadline().is_none())
@@ -203,8 +210,12 @@ impl Worker {
         }
         self.tell_devices();
         let (mut busy, expecting) = (false, !self.fabric.expected.is_empty());
-        for index in 0..DEVICES_PER_CORE as u32 {
-            let Some((key, station)) = self.fabric.stations.at(index) else { continue };
+        let (mut index, mut left) = (0, self.fabric.stations.len());
+        while left > 0 && index < DEVICES_PER_CORE as u32 {
+            let found = self.fabric.stations.at(index);
+            index += 1;
+            let Some((key, station)) = found else { continue };
+            left -= 1;
             let works = station.conns > 0 || expecting || !station.device.rests();
             if core::mem::take(&mut station.ready) || works {
                 busy |= self.turn_device(key, now, pools);

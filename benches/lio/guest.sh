@@ -41,37 +41,16 @@ disk_of() {
     done
 }
 
-# pause SECONDS: without a process, which would be paid for in the numbers.
-pause() {
-    local nothing
-    [[ -p /run/nothing ]] || mkfifo /run/nothing
-    exec 9<>/run/nothing
-    read -rt "$1" -u 9 nothing || true
-}
+# retries: how often the RDMA device has sent something again.
+retries() { echo "$(</sys/class/infiniband/rxe0/ports/1/hw_counters/completer_retry_err)"; }
 
-# look PID: what CPU time everything and the process (0: none) have had, on two lines, with the time.
-look() {
-    local machine process=
-    read -r machine </proc/stat
-    [[ $1 == 0 ]] || read -r process <"/proc/$1/stat"
-    printf '%s\n%s\n%s\n' "$EPOCHREALTIME" "$machine" "$process"
-}
-
-# watched BEFORE SECONDS PID COMMAND…: runs a command, and looks at the machine and at a process BEFORE seconds after its
-# start and SECONDS later. What the command prints comes after a line "--".
-watched() {
-    local before=$1 seconds=$2 process=$3 command
-    shift 3
-    "$@" >/tmp/report 2>/tmp/errors &
-    command=$!
-    pause "$before"
-    look "$process"
-    pause "$seconds"
-    look "$process"
-    wait "$command" || {
+# load COMMAND…: prints the device's retries before and after a command, then what that printed.
+load() {
+    retries
+    "$@" >/tmp/report 2>/tmp/errors || {
         cat /tmp/errors /tmp/report
         die "$1 failed"
     }
-    echo --
+    retries
     cat /tmp/report
 }

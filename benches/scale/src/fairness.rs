@@ -4,9 +4,8 @@ use std::fmt;
 use std::io;
 
 use crate::pdu::Direction;
-use crate::placement::Random;
 use crate::rig::{Device, Plan, Rig};
-use crate::{Load, iser, tcp};
+use crate::{Load, iser, refill, tcp};
 
 /// Rounds before anything counts, and rounds that count.
 const WARM_UP: usize = 16;
@@ -36,8 +35,6 @@ pub struct Case {
     pub depths: &'static [usize],
     /// How many times those.
     pub times: usize,
-    /// A connection begins commands in one of so many rounds, by chance.
-    pub one_in: usize,
 }
 
 /// What was seen.
@@ -86,7 +83,6 @@ impl fmt::Display for Row {
 pub const CASES: &[Case] = &[
     Case { depths: &[32; 8], ..case("8 alike, iSER reads", Transport::Iser, Direction::Read) },
     Case { depths: &[32; 8], ..case("8 alike, iSER writes", Transport::Iser, Direction::Write) },
-    Case { depths: &[32; 8], one_in: 4, ..case("8 alike, iSER reads, by chance", Transport::Iser, Direction::Read) },
     Case { depths: &[32; 8], ..case("8 alike, TCP reads", Transport::Tcp, Direction::Read) },
     Case { depths: &[32; 8], ..case("8 alike, TCP writes", Transport::Tcp, Direction::Write) },
     Case {
@@ -97,7 +93,7 @@ pub const CASES: &[Case] = &[
         depths: &[64, 64, 64, 64, 64, 64, 64, 1],
         ..case("7 deep and 1 alone, TCP", Transport::Tcp, Direction::Write)
     },
-    Case { depths: &[64; 64], ..case("64 deep, iSER", Transport::Iser, Direction::Read) },
+    Case { depths: &[64; 8], ..case("8 deep, iSER", Transport::Iser, Direction::Read) },
     Case { depths: &[64; 64], ..case("64 deep, TCP", Transport::Tcp, Direction::Write) },
     Case {
         cores: 64,
@@ -108,7 +104,7 @@ pub const CASES: &[Case] = &[
 ];
 
 const fn case(name: &'static str, transport: Transport, direction: Direction) -> Case {
-    Case { name, cores: 1, transport, direction, depths: &[], times: 1, one_in: 1 }
+    Case { name, cores: 1, transport, direction, depths: &[], times: 1 }
 }
 
 /// All cases.
@@ -136,18 +132,12 @@ pub fn run(case: &Case) -> io::Result<Row> {
         });
     }
     let most_connections = rig.connections().into_iter().max().map_or(0, u64::from);
-    let mut random = Random(1);
     let (mut ios, mut longest_turn) = (vec![0; count], 0);
     for round in 0..WARM_UP + ROUNDS {
-        rig.held = true;
         for (load, ios) in loads.iter_mut().zip(&mut ios) {
-            if random.below(case.one_in) == 0 {
-                let ended = load.round(&mut rig);
-                assert_eq!(ended.failed, 0, "commands failed");
-                *ios += if round < WARM_UP { 0 } else { ended.commands };
-            }
+            let ended = refill(&mut **load, &mut rig).commands;
+            *ios += if round < WARM_UP { 0 } else { ended };
         }
-        rig.held = false;
         rig.turn_once();
         longest_turn = rig.longest_turn().max(longest_turn);
     }

@@ -5,10 +5,10 @@ use std::io;
 use crate::counted;
 use crate::pdu::Direction;
 use crate::rig::{Device, Plan, Rig};
-use crate::{Load, iser};
+use crate::{iser, refill};
 
-/// Commands before anything is counted: every slot, buffer and place in a ring has been used by then.
-const WARM_UP: u64 = 2048;
+/// Commands before anything is counted: every slot and buffer has been used by then.
+const WARM_UP: u64 = 128;
 /// Memory of each core's pools.
 const POOL: usize = 32 << 20;
 
@@ -27,15 +27,11 @@ pub fn run(direction: Direction, device: Device, serving: usize, depth: usize, c
     let mut drive = |rig: &mut Rig, count| {
         let (mut ended, mut turns) = (0, 0);
         while ended < count {
-            rig.held = true;
             for (core, load) in loads.iter_mut().enumerate() {
                 rig.select(core);
-                let round = load.round(rig);
-                assert_eq!(round.failed, 0, "commands failed");
-                ended += round.commands;
+                ended += refill(load, rig).commands;
             }
-            rig.held = false;
-            rig.turn();
+            rig.turn_once();
             turns += 1;
         }
         (ended, turns)

@@ -34,6 +34,16 @@ trait Load {
     fn round(&mut self, rig: &mut Rig) -> Ended;
 }
 
+/// Hears what ended and begins as many anew, without a turn of the target.
+fn refill(load: &mut dyn Load, rig: &mut Rig) -> Ended {
+    rig.held = true;
+    // A round begins before it hears.
+    let (heard, begun) = (load.round(rig), load.round(rig));
+    rig.held = false;
+    assert_eq!(heard.failed + begun.failed, 0, "commands failed");
+    Ended { commands: heard.commands + begun.commands, failed: 0 }
+}
+
 /// Commands that ended.
 #[derive(Clone, Copy, Default, Debug)]
 struct Ended {
@@ -66,7 +76,7 @@ enum What {
         #[arg(long, default_value_t = 320)]
         connections: usize,
         /// Departures, each followed by an arrival.
-        #[arg(long, default_value_t = 400)]
+        #[arg(long, default_value_t = 200)]
         changes: usize,
         /// Seed of loads and departures.
         #[arg(long, default_value_t = 1)]
@@ -112,7 +122,7 @@ fn main() -> io::Result<()> {
             lines::run(direction, device, serving, depth, count)?;
         }
         What::Ring => println!("{}", ring::measure()?),
-        What::Address => println!("{:p}", counted::counted_turn as *const ()),
+        What::Address => println!("{:p}", counted::counted_turns as *const ()),
     }
     // Nothing is torn down: that is not what is looked at.
     std::process::exit(0)

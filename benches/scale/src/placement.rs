@@ -4,13 +4,13 @@
 use std::fmt;
 use std::io;
 
-use crate::Load;
 use crate::pdu::Direction;
+use crate::refill;
 use crate::rig::{self, Device, Rig, STEP};
 use crate::tcp::Initiator;
 
 /// Simulated time between two changes: longer than a sample of busy shares holds.
-const BETWEEN: u64 = 20_000_000;
+const BETWEEN: u64 = 11_000_000;
 /// Memory of each core's pools.
 const POOL: usize = 8 << 20;
 
@@ -38,7 +38,7 @@ pub struct Phase {
     pub connections: usize,
     /// Most connections of a core above the fewest of one: at the end, and ever.
     pub spread: (u32, u32),
-    /// Busy time of the busiest core over that of the average one, in the mean of the intervals.
+    /// Busy time of each interval's busiest core over that of the average one.
     pub busiest: f64,
     /// The average core's share of busy time.
     pub load: f64,
@@ -96,7 +96,7 @@ struct Simulation {
 #[derive(Default)]
 struct Watch {
     worst_spread: u32,
-    ratios: f64,
+    busiest: f64,
     loads: f64,
     intervals: f64,
     ios: u64,
@@ -123,7 +123,6 @@ pub fn run(plan: &Plan) -> io::Result<Vec<Phase>> {
     phases.push(this.ended("come"));
     for _ in 0..plan.changes {
         this.leave();
-        this.interval();
         this.arrive()?;
         this.interval();
     }
@@ -173,20 +172,16 @@ impl Simulation {
         let (sum, most) = (spent.iter().sum::<u64>() as f64, spent.iter().max().copied().unwrap_or(0) as f64);
         let average = sum / spent.len() as f64;
         self.watch.loads += average / (self.rig.now() - begun) as f64;
-        self.watch.ratios += if average > 0.0 { most / average } else { 1.0 };
+        self.watch.busiest += most / (self.rig.now() - begun) as f64;
         self.watch.intervals += 1.0;
     }
 
     fn step(&mut self) {
         let now = self.rig.now();
-        self.rig.held = true;
         for client in self.clients.iter_mut().filter(|client| client.next <= now) {
-            let ended = client.initiator.round(&mut self.rig);
-            assert_eq!(ended.failed, 0, "commands failed");
-            self.watch.ios += ended.commands;
+            self.watch.ios += refill(&mut client.initiator, &mut self.rig).commands;
             client.next = now + client.every.max(STEP);
         }
-        self.rig.held = false;
         self.rig.turn();
     }
 
@@ -201,8 +196,8 @@ impl Simulation {
             name,
             connections: self.clients.len(),
             spread: (self.spread(), watch.worst_spread),
-            busiest: watch.ratios / watch.intervals,
-            load: watch.loads / watch.intervals,
+            busiest: if watch.loads > 0.0 { watch.busiest / watch.loads } else { 1.0 },
+            load: watch.loads / watch.intervals.max(1.0),
             ios: watch.ios,
         }
     }

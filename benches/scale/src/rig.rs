@@ -22,7 +22,7 @@ use target::target::{Published, Target};
 use target::unit::Unit;
 use target::worker::{PortalId, Worker};
 
-use crate::counted::counted_turn;
+use crate::counted::counted_turns;
 use crate::house::{GROUP, HANDLE, House, TARGET};
 
 /// Blocks of 512 bytes of the disk.
@@ -30,7 +30,7 @@ pub const BLOCKS: u32 = (16 << 20) / 512;
 /// Where each core's RDMA device listens, in a world of its own.
 pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 3260);
 /// Nanoseconds between two looks at the cores.
-pub const STEP: u64 = 20_000;
+pub const STEP: u64 = 50_000;
 /// What a turn that found work takes, made up: so much, and so much for each I/O.
 const TURN: u64 = 1_000;
 const IO: u64 = 10_000;
@@ -172,7 +172,7 @@ impl Rig {
         for member in self.members.iter_mut().filter(|member| member.until <= self.now) {
             if self.counting {
                 let begun = Instant::now();
-                let _ = counted_turn(&mut member.reactor, Nanos::new(self.now));
+                let _ = counted_turns(&mut member.reactor, 1, Nanos::new(self.now));
                 self.spent += begun.elapsed();
             } else {
                 member.turn(self.now);

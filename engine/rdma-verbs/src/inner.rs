@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::connect::{Listener, Waiting};
 use crate::devices::bound;
 use crate::error::Error;
-use crate::limits::{COMPLETION_QUEUES, LISTENERS, POLL_BATCH, QUEUES, REQUESTS};
+use crate::limits::{COMPLETION_QUEUES, LISTENERS, QUEUES, REQUESTS};
 use crate::memory::{Regions, Registered};
 use crate::notices::Notices;
 use crate::pace::Pace;
@@ -14,7 +14,7 @@ use crate::pinned::Pinned;
 use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::sys::{
-    self, Channel, CmId, CompletionChannel, Context, DeviceEvent, Domain, PairSetup, ReceiveChain, SendChain, Work,
+    self, Channel, CmId, CompletionChannel, Context, DeviceEvent, Domain, PairSetup, ReceiveChain, SendChain, Works,
 };
 use primitives::{Key, Slab};
 use rdma::{Attributes, Counters, Event};
@@ -89,7 +89,8 @@ pub struct Inner {
     /// Queue pairs that are over, or may be.
     pub watched: Vec<Key>,
     pub chains: Chains,
-    pub works: [Work; POLL_BATCH],
+    /// `None` while completions are being handled.
+    pub works: Option<Box<Works>>,
     pub told: Vec<DeviceEvent>,
     pub counters: Counters,
     pub pace: Pace,
@@ -165,7 +166,7 @@ impl Inner {
             events: VecDeque::new(),
             watched: Vec::new(),
             chains: Chains { sends: SendChain::new(), receives: ReceiveChain::new() },
-            works: [Work::default(); POLL_BATCH],
+            works: Some(Box::default()),
             told: Vec::new(),
             counters: Counters::default(),
             pace: Pace::default(),

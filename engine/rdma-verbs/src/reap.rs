@@ -66,29 +66,29 @@ impl Inner {
 
     /// Takes up to `want` completions from the device. What finds no room in `batch` is staged.
     pub fn reap(&mut self, key: Key, batch: &mut CompletionBatch, want: usize) {
+        // A completion may end a connection, which reaps, too: that has room of its own.
+        let mut works = self.works.take().unwrap_or_default();
         let mut left = want;
         while left > 0 {
-            let mut works = std::mem::replace(&mut self.works, [Work::default(); POLL_BATCH]);
-            let Some(queue) = self.completions.get(key) else { return };
+            let Some(queue) = self.completions.get(key) else { break };
             let want = left.min(POLL_BATCH);
-            let got = queue.device.poll(want, self.device.invalidated_flags, &mut works);
-            self.works = works;
-            let got = match got {
+            let got = match queue.device.poll(want, &mut works) {
                 Ok(got) => got,
                 Err(errno) => {
                     tracing::error!(device = self.device.name, "a completion queue is broken: errno {errno}");
                     self.remove();
-                    return;
+                    break;
                 }
             };
-            for work in works.iter().take(got) {
-                self.completed(key, work, batch);
+            for work in works.iter(self.device.invalidated_flags) {
+                self.completed(key, &work, batch);
             }
             left -= got;
             if got < want {
-                return;
+                break;
             }
         }
+        self.works = Some(works);
     }
 
     fn completed(&mut self, completions: Key, work: &Work, batch: &mut CompletionBatch) {

@@ -100,7 +100,7 @@ impl Worker {
         }
     }
 
-    /// Gives a connection to the core that has the fewest.
+    /// Gives a connection to the core that has the least to do.
     fn place(&mut self, arrival: Arrival, now: Nanos) {
         let (core, peer) = (self.shared.place(), arrival.peer);
         if core == self.handle.id() {

@@ -72,6 +72,27 @@ pub struct Work {
     pub invalidated: Option<u32>,
 }
 
+/// Room for the completions of one call, used again and again: a core asks far more often than there are any.
+#[derive(Debug)]
+pub struct Works {
+    raw: [MaybeUninit<rdma_sys::ibv_wc>; POLL_BATCH],
+    /// So many are of the last call. All others are zeros.
+    got: usize,
+}
+
+impl Default for Works {
+    fn default() -> Self {
+        Self { raw: [const { MaybeUninit::zeroed() }; POLL_BATCH], got: 0 }
+    }
+}
+
+impl Works {
+    /// Those of the last call. `invalidated` are the flags that say that a key was invalidated.
+    pub fn iter(&self, invalidated: u32) -> impl Iterator<Item = Work> {
+        self.raw.iter().take(self.got).map(move |raw| copy(raw, invalidated))
+    }
+}
+
 impl Completions {
     pub fn new(context: Context, depth: u32, channel: Option<&CompletionChannel>) -> Result<Self, i32> {
         let depth = c_int::try_from(depth).map_err(|_| libc::EINVAL)?;
@@ -85,21 +106,19 @@ impl Completions {
         self.raw.as_ptr()
     }
 
-    /// Takes up to `want` completions into `out`; how many there were. `invalidated` are the flags that say that a key
-    /// was invalidated.
+    /// Takes up to `want` completions into `works`; how many there were.
     ///
     /// # Errors
     /// The queue is broken.
-    pub fn poll(&self, want: usize, invalidated: u32, out: &mut [Work; POLL_BATCH]) -> Result<usize, i32> {
-        let mut raw = [const { MaybeUninit::<rdma_sys::ibv_wc>::zeroed() }; POLL_BATCH];
+    pub fn poll(&self, want: usize, works: &mut Works) -> Result<usize, i32> {
+        // A provider may not write the flags of a completion that has none, and old ones would be taken for its own.
+        works.raw.iter_mut().take(works.got).for_each(|raw| *raw = MaybeUninit::zeroed());
+        works.got = 0;
         let want = want.min(POLL_BATCH);
         // SAFETY: there is room for `want` completions.
-        let got = unsafe { rdma_sys::ibv_poll_cq(self.as_ptr(), want as i32, raw.as_mut_ptr().cast()) };
-        let got = usize::try_from(got).map_err(|_| libc::EIO)?.min(want);
-        for (work, raw) in out.iter_mut().zip(&raw[..got]) {
-            *work = copy(raw, invalidated);
-        }
-        Ok(got)
+        let got = unsafe { rdma_sys::ibv_poll_cq(self.as_ptr(), want as i32, works.raw.as_mut_ptr().cast()) };
+        works.got = usize::try_from(got).map_err(|_| libc::EIO)?.min(want);
+        Ok(works.got)
     }
 
     /// Tells the channel when the next completion comes.

@@ -18,7 +18,7 @@ mod resources;
 pub use chain::{ReceiveChain, SendChain, Wire, WireOp, WireSge};
 pub use channel::{Channel, CmEvent, Kind};
 pub use cm_id::{CmId, ConnectionParameters};
-pub use completions::{CompletionChannel, Completions, Work};
+pub use completions::{CompletionChannel, Completions, Work, Works};
 pub use device::{Context, DeviceEvent, Facts, contexts, device_event, interface_addresses};
 pub use pair::{Pair, PairSetup};
 pub use resources::{Domain, Receives, Region, Rights, Window};

@@ -137,7 +137,7 @@ pub trait QueuePair: fmt::Debug {
     /// Queues a receive, for the next [`QueuePair::ring`]. Possible from the beginning.
     ///
     /// # Errors
-    /// The request; [`Why::Unsupported`](crate::Why::Unsupported) with a shared receive queue.
+    /// The request; [`Why::Unsupported`] with a shared receive queue.
     fn post_receive(&mut self, request: ReceiveRequest) -> Result<(), Refusal<ReceiveRequest>>;
 
     /// Queues a request, for the next [`QueuePair::ring`]. Possible once established.
@@ -175,7 +175,7 @@ pub trait QueuePair: fmt::Debug {
     /// another STag.
     ///
     /// # Errors
-    /// The memory; [`Why::Windows`](crate::Why::Windows) when none is free.
+    /// The memory; [`Why::Windows`] when none is free.
     fn bind(&mut self, tag: Tag, sge: Sge, access: Access) -> Result<Remote, Refusal<Sge>>;
 
     /// Takes the memory of a window back that is closed: by a completed [`Op::Invalidate`](crate::Op::Invalidate), by

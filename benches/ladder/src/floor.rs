@@ -97,7 +97,12 @@ fn spin(stage: &Stage, mut turn: impl FnMut(Nanos, &mut Counts) -> Result<bool>)
     let (mut at, mut before) = (Stage::WARM_UP, clock.now());
     let mut counts = Counts::default();
     loop {
-        let busy = turn(before, &mut counts)?;
+        let busy = match turn(before, &mut counts) {
+            Ok(busy) => busy,
+            // The other end was told first, and has closed the connection.
+            Err(_) if stage.get() == Stage::STOP => false,
+            Err(error) => return Err(error),
+        };
         let now = clock.now();
         if busy {
             counts.busy_turns += 1;

@@ -10,9 +10,9 @@ use rdma::{
 };
 use reactors::{Arena, Class, Hugepages, Pools};
 
+use crate::parts::{ADDRESS, BLOCKS};
 use crate::pdu::{self, BHS, Commands, Direction, Heard, IO_BYTES};
-use crate::rig::{ADDRESS, BLOCKS, Rig};
-use crate::{Ended, Load};
+use crate::{Ended, Load, Stage};
 
 /// Bytes of an iSER header (RFC 7145 §9.2).
 const HEADER: usize = 28;
@@ -54,7 +54,7 @@ pub struct Initiator {
 
 impl Initiator {
     /// Connects and logs in. `number` must be unlike those of others.
-    pub fn log_in(rig: &mut Rig, number: u16, direction: Direction, depth: usize) -> Self {
+    pub fn log_in(rig: &mut dyn Stage, number: u16, direction: Direction, depth: usize) -> Self {
         let mut this = Self::connect(rig, number, direction, depth);
         for _ in 0..PATIENCE {
             this.exchange(rig);
@@ -76,9 +76,9 @@ impl Initiator {
         panic!("no answer to the login");
     }
 
-    fn connect(rig: &mut Rig, number: u16, direction: Direction, depth: usize) -> Self {
+    fn connect(rig: &mut dyn Stage, number: u16, direction: Direction, depth: usize) -> Self {
         let [high, low] = number.to_be_bytes();
-        let mut node = rig.world.node(NodeConfig::infiniband(IpAddr::V4(Ipv4Addr::new(10, 1, high, low))));
+        let mut node = rig.world().node(NodeConfig::infiniband(IpAddr::V4(Ipv4Addr::new(10, 1, high, low))));
         let (receives, sends) = (depth + SPARE, 2 * depth + SPARE);
         let buffers = receives + sends + depth;
         // Buffers of both classes are cut from it, and some of it is lost to alignment.
@@ -122,10 +122,10 @@ impl Initiator {
     }
 
     /// Lets what was rung happen, has the target turn, lets what it rang happen, and looks at it.
-    fn exchange(&mut self, rig: &mut Rig) {
-        rig.world.advance(TICKS);
+    fn exchange(&mut self, rig: &mut dyn Stage) {
+        rig.world().advance(TICKS);
         rig.turn();
-        rig.world.advance(TICKS);
+        rig.world().advance(TICKS);
         self.collect();
     }
 
@@ -205,7 +205,7 @@ impl Initiator {
 }
 
 impl Load for Initiator {
-    fn round(&mut self, rig: &mut Rig) -> Ended {
+    fn round(&mut self, rig: &mut dyn Stage) -> Ended {
         self.begin();
         self.exchange(rig);
         core::mem::take(&mut self.finished)

@@ -2,18 +2,14 @@
 //!
 //! It prints what the target counts itself; `benches/icount/run` runs it under callgrind and makes the tables.
 
-mod counted;
-mod house;
-mod iser;
-mod pdu;
 mod rig;
-mod tcp;
 
 use std::io;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use pdu::Direction;
+use icount::pdu::Direction;
+use icount::{Ended, Load, Stage, counted, iser, pdu, tcp};
 use rig::{Device, Rig, Tally};
 
 #[global_allocator]
@@ -85,26 +81,6 @@ enum Transport {
     Tcp,
 }
 
-/// Something that keeps a target busy.
-trait Load {
-    /// Begins what can be begun, has the target turn once, and says what ended.
-    fn round(&mut self, rig: &mut Rig) -> Ended;
-}
-
-/// Commands that ended.
-#[derive(Clone, Copy, Default, Debug)]
-struct Ended {
-    commands: u64,
-    failed: u64,
-}
-
-impl Ended {
-    fn note(&mut self, status: u8) {
-        self.commands += 1;
-        self.failed += u64::from(status != 0);
-    }
-}
-
 /// Turns that an idle core takes in a row, as the reactor's thread has it.
 const TURNS_AT_ONCE: u32 = 50;
 
@@ -112,7 +88,7 @@ const TURNS_AT_ONCE: u32 = 50;
 struct Idle;
 
 impl Load for Idle {
-    fn round(&mut self, rig: &mut Rig) -> Ended {
+    fn round(&mut self, rig: &mut dyn Stage) -> Ended {
         rig.turns(TURNS_AT_ONCE);
         Ended { commands: TURNS_AT_ONCE.into(), failed: 0 }
     }

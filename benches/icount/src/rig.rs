@@ -1,7 +1,7 @@
 //! The target's side: reactors with a worker each, stepped by hand, and one disk.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,27 +10,23 @@ use bdev::malloc::MallocParams;
 use bdev::null::NullParams;
 use bdev::{Bdev, Malloc, Null, Registry, Remote};
 use iscsi_tcp::listen::Listener;
-use rdma::loopback::{Config, Latency, NodeConfig, World};
+use rdma::loopback::{Config, Latency, World};
 use reactors::guard;
 use reactors::limits::{Limits, MAILBOX_DEPTH};
-use reactors::{Arena, Class, CoreId, Hugepages, Mail, Nanos, Pools, Reactor};
-use scsi::{Identity, LogicalUnit, Medium};
-use target::control::{WorkerCell, with_worker};
+use reactors::{Arena, CoreId, Hugepages, Mail, Nanos, Pools, Reactor};
+use target::control::WorkerCell;
 use target::device::Over;
 use target::portal::Serves;
 use target::shared::Shared;
 use target::stats::CoreStats;
 use target::target::{Published, Target};
-use target::unit::Unit;
 use target::worker::{PortalId, SOFT_IWARP, Worker};
 
-use crate::counted::counted_turns;
-use crate::house::{GROUP, HANDLE, House, TARGET};
+use icount::Stage;
+use icount::counted::counted_turns;
+use icount::house::{GROUP, HANDLE, House, TARGET};
+use icount::parts::{BLOCKS, add_rdma, on_worker, span_of_small, unit};
 
-/// Blocks of 512 bytes of the disk.
-pub const BLOCKS: u32 = (16 << 20) / 512;
-/// Where the target's RDMA device listens.
-pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 3260);
 /// Memory of each core's pools: enough for all connections that are ever asked for.
 const POOL_BYTES: usize = 128 << 20;
 /// Nanoseconds between two turns. The workers' tick, ten times a second, is never due while turns count.
@@ -69,10 +65,8 @@ impl Tally {
 
 /// The target.
 pub struct Rig {
-    /// Where RDMA happens.
-    pub world: World,
-    /// The TCP portal, if there is one.
-    pub portal: Option<SocketAddr>,
+    world: World,
+    portal: Option<SocketAddr>,
     reactors: Vec<Reactor>,
     /// Memory that payload goes through, and nothing else.
     payload: Vec<Range<usize>>,
@@ -113,7 +107,7 @@ impl Rig {
         let mut rig =
             Self { world, portal: None, reactors, payload, counting: false, turns: 0, allocations: 0, now: 0 };
         if rdma_connections > 0 {
-            rig.add_rdma()?;
+            add_rdma(&mut rig.reactors[0], &rig.world)?;
         }
         if portal {
             rig.open_portal()?;
@@ -121,27 +115,11 @@ impl Rig {
         Ok(rig)
     }
 
-    fn on_worker<R>(&mut self, f: impl FnOnce(&mut Worker, &mut Pools) -> io::Result<R>) -> io::Result<R> {
-        let core = &mut *self.reactors[0].core();
-        with_worker(core, |worker, core| f(worker, &mut core.pools)).ok_or(io::ErrorKind::NotFound)?
-    }
-
-    fn add_rdma(&mut self) -> io::Result<()> {
-        let node = self.world.node(NodeConfig::infiniband(ADDRESS.ip()));
-        self.on_worker(|worker, pools| {
-            worker.add_device("loopback", pools, |regions, pools| {
-                let device = Over::new("loopback".into(), node, regions, pools).map_err(io::Error::other)?;
-                Ok(Box::new(device))
-            })?;
-            worker.listen(PortalId(0), GROUP, "loopback", ADDRESS).map_err(io::Error::other)
-        })
-    }
-
     /// A portal for iSCSI and for iSER on soft-iWARP.
     fn open_portal(&mut self) -> io::Result<()> {
         let listener = Listener::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
         self.portal = Some(listener.local_addr()?);
-        self.on_worker(|worker, pools| {
+        on_worker(&mut self.reactors[0], |worker, pools| {
             worker.add_device(SOFT_IWARP, pools, |regions, pools| {
                 let siw = siw::Siw::new(siw::Config::default()).map_err(io::Error::other)?;
                 let device = Over::new(SOFT_IWARP.into(), siw, regions, pools).map_err(io::Error::other)?;
@@ -161,26 +139,6 @@ impl Rig {
         self.counting = on;
     }
 
-    /// One turn of every core.
-    pub fn turn(&mut self) {
-        self.turns(1);
-    }
-
-    /// So many turns of every core, with nobody else's between them.
-    pub fn turns(&mut self, turns: u32) {
-        self.now += STEP;
-        let now = Nanos::new(self.now);
-        for reactor in &mut self.reactors {
-            if self.counting {
-                let (_, counts) = guard::count(|| counted_turns(reactor, turns, now));
-                self.allocations += counts.allocations;
-            } else {
-                let _ = reactor.turns(turns, || now);
-            }
-        }
-        self.turns += u64::from(self.counting) * u64::from(turns);
-    }
-
     /// Counts up to now.
     pub fn tally(&mut self) -> Tally {
         let mut tally = Tally { turns: self.turns, allocations: self.allocations, ..Tally::default() };
@@ -198,14 +156,28 @@ impl Rig {
     }
 }
 
-/// From the first to the last small buffer, which carry 4 KiB of data each and lie side by side.
-fn span_of_small(pools: &mut Pools) -> Range<usize> {
-    let all: Vec<_> = core::iter::from_fn(|| pools.take_class(Class::Small)).collect();
-    let starts = all.iter().map(|buf| buf.as_ptr().addr());
-    let first = starts.clone().min().unwrap_or_default();
-    let span = first..starts.max().unwrap_or_default() + Class::Small.size();
-    all.into_iter().rev().for_each(|buf| pools.give(buf));
-    span
+impl Stage for Rig {
+    fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn portal(&self) -> Option<SocketAddr> {
+        self.portal
+    }
+
+    fn turns(&mut self, turns: u32) {
+        self.now += STEP;
+        let now = Nanos::new(self.now);
+        for reactor in &mut self.reactors {
+            if self.counting {
+                let (_, counts) = guard::count(|| counted_turns(reactor, turns, now));
+                self.allocations += counts.allocations;
+            } else {
+                let _ = reactor.turns(turns, || now);
+            }
+        }
+        self.turns += u64::from(self.counting) * u64::from(turns);
+    }
 }
 
 fn disk(device: Device, arena: &Arena) -> Result<Arc<dyn Bdev>, bdev::CreateError> {
@@ -215,39 +187,4 @@ fn disk(device: Device, arena: &Arena) -> Result<Arc<dyn Bdev>, bdev::CreateErro
     }
     let null = Null::create_lending(&NullParams { name, block_size, num_blocks, ..NullParams::default() }, arena)?;
     Ok(if device == Device::Remote { Remote::new(null, CoreId(1)) } else { null })
-}
-
-fn unit(registry: &Registry, bdev: Arc<dyn Bdev>) -> Result<Arc<Unit>, bdev::registry::RegistryError> {
-    registry.register(Arc::clone(&bdev))?;
-    let identity = Identity {
-        vendor: *b"ISERE   ",
-        product: *b"Counted disk    ",
-        revision: *b"0001",
-        serial: "1".into(),
-        naa: [0x30, 0, 0, 0, 0, 0, 0, 1],
-        uuid: bdev.uuid(),
-        target_name: TARGET.into(),
-        relative_target_port: 1,
-        portal_group_tag: 1,
-    };
-    let geometry = bdev.geometry();
-    let medium = Medium {
-        block_size: geometry.block_size,
-        blocks: geometry.blocks,
-        physical_block_exponent: 0,
-        write_cache: geometry.write_cache,
-        read_only: geometry.read_only,
-        thin: true,
-        unmap_zeroes: true,
-        unmap_granularity: 1,
-        unmap_alignment: 0,
-        optimal_transfer: 0,
-        max_transfer: 0,
-        max_unmap_blocks: u32::MAX,
-        max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
-        max_write_same: 0,
-        rotation_rate: 1,
-    };
-    let lu = LogicalUnit::new(identity, medium).expect("the identity is sound");
-    Ok(Arc::new(Unit::new(1, bdev, registry.clone(), lu)))
 }

@@ -3,9 +3,9 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
+use crate::parts::BLOCKS;
 use crate::pdu::{self, BHS, Commands, Direction, Heard, IO_BYTES};
-use crate::rig::{BLOCKS, Rig};
-use crate::{Ended, Load};
+use crate::{Ended, Load, Stage};
 
 /// Rounds within which a login is answered.
 const PATIENCE: u32 = 1000;
@@ -33,8 +33,8 @@ impl Initiator {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn log_in(rig: &mut Rig, number: u16, direction: Direction, depth: usize) -> io::Result<Self> {
-        let stream = TcpStream::connect(rig.portal.ok_or(io::ErrorKind::NotConnected)?)?;
+    pub fn log_in(rig: &mut dyn Stage, number: u16, direction: Direction, depth: usize) -> io::Result<Self> {
+        let stream = TcpStream::connect(rig.portal().ok_or(io::ErrorKind::NotConnected)?)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let data = vec![0x5A; if direction == Direction::Write { IO_BYTES as usize } else { 0 }];
@@ -101,7 +101,7 @@ impl Initiator {
 }
 
 impl Load for Initiator {
-    fn round(&mut self, rig: &mut Rig) -> Ended {
+    fn round(&mut self, rig: &mut dyn Stage) -> Ended {
         while let Some(itt) = self.idle.pop() {
             self.outbox.extend_from_slice(self.commands.next(itt));
             self.outbox.extend_from_slice(&self.data);

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 
-use crate::pdu::Direction;
+use icount::pdu::Direction;
+use icount::{Load, iser, tcp};
+
+use crate::refill;
 use crate::rig::{Device, Plan, Rig};
-use crate::{Load, iser, refill, tcp};
 
 /// Rounds before anything counts, and rounds that count.
 const WARM_UP: usize = 16;

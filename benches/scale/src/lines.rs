@@ -2,10 +2,11 @@
 
 use std::io;
 
-use crate::counted;
-use crate::pdu::Direction;
+use icount::pdu::Direction;
+use icount::{counted, iser};
+
+use crate::refill;
 use crate::rig::{Device, Plan, Rig};
-use crate::{iser, refill};
 
 /// Commands before anything is counted: every slot and buffer has been used by then.
 const WARM_UP: u64 = 128;

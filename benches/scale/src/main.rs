@@ -3,21 +3,11 @@
 //!
 //! `benches/scale/run` makes the tables. The initiators, and what valgrind is told, are `icount`'s.
 
-#[path = "../../icount/src/counted.rs"]
-mod counted;
 mod fairness;
-#[path = "../../icount/src/house.rs"]
-mod house;
-#[path = "../../icount/src/iser.rs"]
-mod iser;
 mod lines;
-#[path = "../../icount/src/pdu.rs"]
-mod pdu;
 mod placement;
 mod rig;
 mod ring;
-#[path = "../../icount/src/tcp.rs"]
-mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +15,9 @@ use std::io;
 
 use clap::{Parser, Subcommand};
 
-use pdu::Direction;
+use icount::pdu::Direction;
+use icount::{Ended, Load, counted};
 use rig::{Device, Rig};
-
-/// Something that keeps a target busy.
-trait Load {
-    /// Begins what can be begun, has the target turn once, and says what ended.
-    fn round(&mut self, rig: &mut Rig) -> Ended;
-}
 
 /// Hears what ended and begins as many anew, without a turn of the target.
 fn refill(load: &mut dyn Load, rig: &mut Rig) -> Ended {
@@ -42,20 +27,6 @@ fn refill(load: &mut dyn Load, rig: &mut Rig) -> Ended {
     rig.held = false;
     assert_eq!(heard.failed + begun.failed, 0, "commands failed");
     Ended { commands: heard.commands + begun.commands, failed: 0 }
-}
-
-/// Commands that ended.
-#[derive(Clone, Copy, Default, Debug)]
-struct Ended {
-    commands: u64,
-    failed: u64,
-}
-
-impl Ended {
-    fn note(&mut self, status: u8) {
-        self.commands += 1;
-        self.failed += u64::from(status != 0);
-    }
 }
 
 /// Prints lines of `name=value`.

@@ -4,10 +4,12 @@
 use std::fmt;
 use std::io;
 
-use crate::pdu::Direction;
+use icount::Stage;
+use icount::pdu::Direction;
+use icount::tcp::Initiator;
+
 use crate::refill;
 use crate::rig::{self, Device, Rig, STEP};
-use crate::tcp::Initiator;
 
 /// Simulated time between two changes: longer than a sample of busy shares holds.
 const BETWEEN: u64 = 11_000_000;

@@ -1,7 +1,7 @@
 //! The target's side: reactors with a worker each on a simulated time, and one disk.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,25 +10,20 @@ use std::time::{Duration, Instant};
 use bdev::null::NullParams;
 use bdev::{Bdev, Null, Registry, Remote};
 use iscsi_tcp::listen::Listener;
-use rdma::loopback::{Config, Latency, NodeConfig, World};
+use rdma::loopback::{Config, Latency, World};
 use reactors::limits::{Limits, MAILBOX_DEPTH};
-use reactors::{Arena, Class, CoreId, Hugepages, Mail, Nanos, Pools, Reactor};
-use scsi::{Identity, LogicalUnit, Medium};
-use target::control::{WorkerCell, with_worker};
-use target::device::Over;
+use reactors::{Arena, CoreId, Hugepages, Mail, Nanos, Pools, Reactor};
+use target::control::WorkerCell;
 use target::portal::Serves;
 use target::shared::Shared;
 use target::target::{Published, Target};
-use target::unit::Unit;
 use target::worker::{PortalId, Worker};
 
-use crate::counted::counted_turns;
-use crate::house::{GROUP, HANDLE, House, TARGET};
+use icount::Stage;
+use icount::counted::counted_turns;
+use icount::house::{GROUP, HANDLE, House, TARGET};
+use icount::parts::{BLOCKS, add_rdma, on_worker, span_of_small, unit};
 
-/// Blocks of 512 bytes of the disk.
-pub const BLOCKS: u32 = (16 << 20) / 512;
-/// Where each core's RDMA device listens, in a world of its own.
-pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 3260);
 /// Nanoseconds between two looks at the cores.
 pub const STEP: u64 = 50_000;
 /// What a turn that found work takes, made up: so much, and so much for each I/O.
@@ -72,10 +67,9 @@ struct Member {
 
 /// The target.
 pub struct Rig {
-    /// Where RDMA happens for the core that was chosen last.
-    pub world: World,
-    /// The TCP portal.
-    pub portal: Option<SocketAddr>,
+    /// Where RDMA happens for the core that was chosen last, see [`Rig::select`].
+    world: World,
+    portal: Option<SocketAddr>,
     /// Its cores take no turns until this is over.
     pub held: bool,
     /// Turns count, or do not.
@@ -114,13 +108,13 @@ impl Rig {
             let world = World::new(Config { seed: 1, latency: Latency::NONE, queues: 2 * plan.rdma + 2 });
             let mut member = Member { reactor, until: 0, world, ios: 0, longest_turn: 0 };
             if plan.rdma > 0 {
-                member.add_rdma()?;
+                add_rdma(&mut member.reactor, &member.world)?;
             }
             members.push(member);
         }
         let listener = Listener::bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
         let portal = Some(listener.local_addr()?);
-        members[0].on_worker(|worker, _| {
+        on_worker(&mut members[0].reactor, |worker, _| {
             worker.open_portal(PortalId(1), GROUP, listener, Serves { iscsi: true, mpa: false })
         })?;
         let (world, spent) = (members[0].world.clone(), Duration::ZERO);
@@ -160,11 +154,11 @@ impl Rig {
     /// A turn of every core, at work or not.
     pub fn turn_once(&mut self) {
         self.members.iter_mut().for_each(|member| member.until = 0);
-        self.turn();
+        self.step();
     }
 
     /// A turn of every core that is not at work, unless the target is held.
-    pub fn turn(&mut self) {
+    fn step(&mut self) {
         if self.held {
             return;
         }
@@ -181,23 +175,21 @@ impl Rig {
     }
 }
 
+impl Stage for Rig {
+    fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn portal(&self) -> Option<SocketAddr> {
+        self.portal
+    }
+
+    fn turns(&mut self, turns: u32) {
+        (0..turns).for_each(|_| self.step());
+    }
+}
+
 impl Member {
-    fn on_worker<R>(&mut self, f: impl FnOnce(&mut Worker, &mut Pools) -> io::Result<R>) -> io::Result<R> {
-        let core = &mut *self.reactor.core();
-        with_worker(core, |worker, core| f(worker, &mut core.pools)).ok_or(io::ErrorKind::NotFound)?
-    }
-
-    fn add_rdma(&mut self) -> io::Result<()> {
-        let node = self.world.node(NodeConfig::infiniband(ADDRESS.ip()));
-        self.on_worker(|worker, pools| {
-            worker.add_device("loopback", pools, |regions, pools| {
-                let device = Over::new("loopback".into(), node, regions, pools).map_err(io::Error::other)?;
-                Ok(Box::new(device))
-            })?;
-            worker.listen(PortalId(0), GROUP, "loopback", ADDRESS).map_err(io::Error::other)
-        })
-    }
-
     /// One turn; the core is at work for as long as the I/Os take that ended in it.
     fn turn(&mut self, now: u64) {
         let busy = self.reactor.turn(Nanos::new(now)).is_busy();
@@ -217,54 +209,9 @@ impl Member {
     }
 }
 
-/// From the first to the last small buffer, which carry 4 KiB of data each and lie side by side.
-fn span_of_small(pools: &mut Pools) -> Range<usize> {
-    let all: Vec<_> = core::iter::from_fn(|| pools.take_class(Class::Small)).collect();
-    let starts = all.iter().map(|buf| buf.as_ptr().addr());
-    let first = starts.clone().min().unwrap_or_default();
-    let span = first..starts.max().unwrap_or_default() + Class::Small.size();
-    all.into_iter().rev().for_each(|buf| pools.give(buf));
-    span
-}
-
 fn disk(plan: &Plan) -> Result<Arc<dyn Bdev>, bdev::CreateError> {
     let (name, block_size, num_blocks) = ("disk".to_owned(), 512, u64::from(BLOCKS));
     let null = Null::create(&NullParams { name, block_size, num_blocks, ..NullParams::default() })?;
     let last = CoreId(plan.cores as u16 - 1);
     Ok(if plan.device == Device::Remote { Remote::new(null, last) } else { null })
-}
-
-fn unit(registry: &Registry, bdev: Arc<dyn Bdev>) -> Result<Arc<Unit>, bdev::registry::RegistryError> {
-    registry.register(Arc::clone(&bdev))?;
-    let identity = Identity {
-        vendor: *b"ISERE   ",
-        product: *b"Shared disk     ",
-        revision: *b"0001",
-        serial: "1".into(),
-        naa: [0x30, 0, 0, 0, 0, 0, 0, 1],
-        uuid: bdev.uuid(),
-        target_name: TARGET.into(),
-        relative_target_port: 1,
-        portal_group_tag: 1,
-    };
-    let geometry = bdev.geometry();
-    let medium = Medium {
-        block_size: geometry.block_size,
-        blocks: geometry.blocks,
-        physical_block_exponent: 0,
-        write_cache: geometry.write_cache,
-        read_only: geometry.read_only,
-        thin: true,
-        unmap_zeroes: true,
-        unmap_granularity: 1,
-        unmap_alignment: 0,
-        optimal_transfer: 0,
-        max_transfer: 0,
-        max_unmap_blocks: u32::MAX,
-        max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
-        max_write_same: 0,
-        rotation_rate: 1,
-    };
-    let lu = LogicalUnit::new(identity, medium).expect("the identity is sound");
-    Ok(Arc::new(Unit::new(1, bdev, registry.clone(), lu)))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bdev::{Bdev, Channel, Done, DoneBatch, Io, Op, OpenError, Registry};
 use primitives::{Buf, Key, Slab};
 use reactors::Core;
-use scsi::LogicalUnit;
+use scsi::{LogicalUnit, Medium};
 
 use crate::limits::UNITS_PER_CORE;
 
@@ -229,5 +229,31 @@ impl LocalUnits {
     /// Every unit with an open channel here.
     pub fn iter(&self) -> impl Iterator<Item = &LocalUnit> {
         self.units.iter().map(|(_, l)| l)
+    }
+}
+
+/// The medium as a device server shows it, of a device as it is now.
+#[must_use]
+pub fn medium(bdev: &dyn Bdev) -> Medium {
+    let geometry = bdev.geometry();
+    let features = bdev.features();
+    let physical = (geometry.physical_block_size / geometry.block_size).max(1);
+    Medium {
+        block_size: geometry.block_size,
+        blocks: geometry.blocks,
+        physical_block_exponent: physical.trailing_zeros() as u8,
+        write_cache: geometry.write_cache,
+        read_only: geometry.read_only || !features.write,
+        thin: features.unmap,
+        unmap_zeroes: features.unmap && geometry.unmap_reads_zeroes,
+        unmap_granularity: geometry.unmap_granularity,
+        unmap_alignment: 0,
+        optimal_transfer: geometry.optimal_io_blocks,
+        // No limit: data moves in pieces, so a long transfer takes time, not memory.
+        max_transfer: 0,
+        max_unmap_blocks: u32::MAX,
+        max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
+        max_write_same: 0,
+        rotation_rate: if geometry.rotational { 7200 } else { 1 },
     }
 }

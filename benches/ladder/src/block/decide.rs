@@ -1,7 +1,8 @@
 //! A logical unit that decides commands, as the target's does.
 
-use bdev::{Geometry, Op};
-use scsi::{BlockKind, Identity, LogicalUnit, Lun, Medium, Nexus, NexusId, Plan, View};
+use bdev::{Bdev, Op};
+use scsi::{BlockKind, Identity, LogicalUnit, Lun, Nexus, NexusId, Plan, View};
+use target::unit::medium;
 
 /// READ(10) and WRITE(10), SBC-3.
 const READ_10: u8 = 0x28;
@@ -16,8 +17,8 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// A unit of this shape.
-    pub fn new(geometry: &Geometry) -> Result<Self, String> {
+    /// A unit of this device's shape.
+    pub fn new(bdev: &dyn Bdev) -> Result<Self, String> {
         let identity = Identity {
             vendor: *b"ISERE   ",
             product: *b"Ladder          ",
@@ -29,24 +30,7 @@ impl Unit {
             relative_target_port: 1,
             portal_group_tag: 1,
         };
-        let medium = Medium {
-            block_size: geometry.block_size,
-            blocks: geometry.blocks,
-            physical_block_exponent: 0,
-            write_cache: geometry.write_cache,
-            read_only: geometry.read_only,
-            thin: true,
-            unmap_zeroes: true,
-            unmap_granularity: 1,
-            unmap_alignment: 0,
-            optimal_transfer: 0,
-            max_transfer: 0,
-            max_unmap_blocks: u32::MAX,
-            max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
-            max_write_same: 0,
-            rotation_rate: 1,
-        };
-        let lu = LogicalUnit::new(identity, medium).map_err(|error| format!("{error:?}"))?;
+        let lu = LogicalUnit::new(identity, medium(bdev)).map_err(|error| format!("{error:?}"))?;
         let reply = vec![0; scsi::limits::REPLY].into();
         Ok(Self { lu, luns: [Lun::from_number(0)], nexus: Nexus::new(NexusId(1)), reply })
     }

@@ -1,6 +1,6 @@
 //! The poller that keeps I/Os in flight.
 
-use bdev::{Channel, DoneBatch, Geometry, Io, Op, Status};
+use bdev::{Bdev, Channel, DoneBatch, Io, Op, Status};
 use primitives::{Buf, Home, Tag};
 use reactors::{Drained, Nanos, Poller, Pools, Progress, Turn};
 
@@ -69,7 +69,8 @@ struct Source {
 }
 
 impl Load {
-    pub fn new(plan: Plan, channel: Box<dyn Channel>, geometry: Geometry) -> Result<Self, String> {
+    pub fn new(plan: Plan, channel: Box<dyn Channel>, bdev: &dyn Bdev) -> Result<Self, String> {
+        let geometry = bdev.geometry();
         let most = bdev::limits::CHANNEL_DEPTH;
         let qd = u16::try_from(plan.qd).ok().filter(|qd| (1..=most).contains(&(*qd).into()));
         let qd = qd.ok_or(format!("--qd {} is not between 1 and {most}", plan.qd))?;
@@ -78,7 +79,7 @@ impl Load {
             return Err("the device is smaller than one I/O".to_owned());
         }
         let op = if plan.rw.is_read() { Op::Read } else { Op::Write };
-        let unit = plan.scsi.then(|| Unit::new(&geometry)).transpose()?;
+        let unit = plan.scsi.then(|| Unit::new(bdev)).transpose()?;
         // CDBs of ten bytes reach so far.
         let reach = if plan.scsi { geometry.blocks.min(1 << 32) } else { geometry.blocks };
         let places = Places::new(plan.rw, reach / blocks);

@@ -45,8 +45,8 @@ fn what_makes_no_sense_is_refused() {
 fn cdbs_become_block_operations() {
     let rig = reactors::Arena::new(reactors::Hugepages::Off);
     let params = MallocParams { name: "m".into(), block_size: 512, num_blocks: 64, ..MallocParams::default() };
-    let geometry = Malloc::create(&params, &rig).unwrap().geometry();
-    let mut unit = decide::Unit::new(&geometry).unwrap();
+    let bdev = Malloc::create(&params, &rig).unwrap();
+    let mut unit = decide::Unit::new(&*bdev).unwrap();
     assert_eq!(unit.decide(bdev::Op::Read, 56, 8), Some((56, 8)));
     assert_eq!(unit.decide(bdev::Op::Write, 57, 8), None, "beyond the end");
 }

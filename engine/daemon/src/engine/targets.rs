@@ -7,14 +7,14 @@ use crate::model::portal::{Portal, Provider, Transport};
 use bdev::registry::{Claim, Event, User};
 use bdev::{Bdev, Registry};
 use reactors::Fleet;
-use scsi::{Identity, LogicalUnit, Medium};
+use scsi::{Identity, LogicalUnit};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use target::portal::{Carrier, PortalSpec, Speaks};
 use target::service::{Service, ServiceError};
 use target::stats::{CoreStats, Latency};
 use target::target::Target;
-use target::unit::Unit;
+use target::unit::{Unit, medium};
 use target::worker::ConnInfo;
 
 /// The protocol side of the engine.
@@ -227,30 +227,6 @@ fn padded<const N: usize>(text: &str) -> [u8; N] {
     let printable = text.bytes().filter(|byte| (b' '..=b'~').contains(byte));
     field.iter_mut().zip(printable).for_each(|(place, byte)| *place = byte);
     field
-}
-
-fn medium(bdev: &dyn Bdev) -> Medium {
-    let geometry = bdev.geometry();
-    let features = bdev.features();
-    let physical = (geometry.physical_block_size / geometry.block_size).max(1);
-    Medium {
-        block_size: geometry.block_size,
-        blocks: geometry.blocks,
-        physical_block_exponent: physical.trailing_zeros() as u8,
-        write_cache: geometry.write_cache,
-        read_only: geometry.read_only || !features.write,
-        thin: features.unmap,
-        unmap_zeroes: features.unmap && geometry.unmap_reads_zeroes,
-        unmap_granularity: geometry.unmap_granularity,
-        unmap_alignment: 0,
-        optimal_transfer: geometry.optimal_io_blocks,
-        // No limit: data moves in pieces, so a long transfer takes time, not memory.
-        max_transfer: 0,
-        max_unmap_blocks: u32::MAX,
-        max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
-        max_write_same: 0,
-        rotation_rate: if geometry.rotational { 7200 } else { 1 },
-    }
 }
 
 fn connection(info: ConnInfo) -> ConnectionInfo {

@@ -13,11 +13,11 @@ use bdev::{Bdev, Delay, ErrorInjector, Malloc, Null, Op, Registry};
 use initiator::{Client, Options, Url};
 use primitives::Buf;
 use reactors::{Core, CoreId, Fleet, FleetConfig};
-use scsi::{Identity, LogicalUnit, Medium};
+use scsi::{Identity, LogicalUnit};
 use target::portal::PortalSpec;
 use target::service::Service;
 use target::target::Target;
-use target::unit::Unit;
+use target::unit::{Unit, medium};
 
 use super::{House, PATIENCE, Peer, ROOMS, eventually, soon};
 
@@ -340,24 +340,6 @@ fn unit(registry: &Registry, bdev: Arc<dyn Bdev>, next: &AtomicU64) -> Arc<Unit>
         relative_target_port: 1,
         portal_group_tag: 1,
     };
-    let geometry = bdev.geometry();
-    let medium = Medium {
-        block_size: geometry.block_size,
-        blocks: geometry.blocks,
-        physical_block_exponent: 0,
-        write_cache: geometry.write_cache,
-        read_only: geometry.read_only,
-        thin: true,
-        unmap_zeroes: true,
-        unmap_granularity: 1,
-        unmap_alignment: 0,
-        optimal_transfer: 0,
-        max_transfer: 0,
-        max_unmap_blocks: u32::MAX,
-        max_unmap_descriptors: scsi::limits::UNMAP_DESCRIPTORS,
-        max_write_same: 0,
-        rotation_rate: 1,
-    };
-    let lu = LogicalUnit::new(identity, medium).unwrap();
+    let lu = LogicalUnit::new(identity, medium(&*bdev)).unwrap();
     Arc::new(Unit::new(id, bdev, registry.clone(), lu))
 }

@@ -71,8 +71,16 @@ pub trait Channel {
         None
     }
 
-    /// Takes memory back that [`Channel::lend`] lent, after the operation that carried it was reaped and its content
-    /// was used, or when none ever will. Every lent buffer comes back this way; memory of those that do not is never
+    /// Does a read here and now by lending the device's own memory with what the medium holds: no copy, and no
+    /// operation either. Use what it holds, then [`Channel::give_back`]. `None` where the device cannot, or not now, or
+    /// where the range is invalid: read it in the ordinary way, which also tells what is wrong.
+    fn read_in_place(&mut self, lba: u64, blocks: u64) -> Option<Buf> {
+        let _ = (lba, blocks);
+        None
+    }
+
+    /// Takes memory back that [`Channel::lend`] or [`Channel::read_in_place`] lent, after the operation that
+    /// carried it, if any, was reaped and its content was used, or when none ever will. Every lent buffer comes back this way; memory of those that do not is never
     /// freed.
     fn give_back(&mut self, buf: Buf) {
         let _ = buf;

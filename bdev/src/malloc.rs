@@ -241,14 +241,17 @@ impl Channel for MallocChannel {
         if !matches!(op, Op::Read | Op::Write) {
             return None;
         }
-        let mut buf = self.memory.lend(extent)?;
-        if op == Op::Read {
-            buf.set_len(buf.capacity());
-        } else if extent.bytes <= limits::MALLOC_PREFETCH_BYTES {
+        if op == Op::Write && extent.bytes <= limits::MALLOC_PREFETCH_BYTES {
             // What is copied there comes soon; where it goes is rarely in a cache.
             self.memory.store().prefetch(extent);
         }
-        Some(buf)
+        let filled = if op == Op::Read { extent.bytes } else { 0 };
+        self.memory.lend(extent, filled)
+    }
+
+    fn read_in_place(&mut self, lba: u64, blocks: u64) -> Option<Buf> {
+        let extent = extent(&self.geometry, lba, blocks).ok()?;
+        self.memory.lend(extent, extent.bytes)
     }
 
     fn give_back(&mut self, buf: Buf) {

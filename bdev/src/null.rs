@@ -189,14 +189,16 @@ impl Channel for NullChannel {
 
     /// The same zeroes for every read; nothing for writes, whose bytes nobody wants.
     fn lend(&mut self, op: Op, lba: u64, blocks: u64) -> Option<Buf> {
-        let zeroes = self.zeroes.as_mut().filter(|_| op == Op::Read)?;
+        if op == Op::Read { self.read_in_place(lba, blocks) } else { None }
+    }
+
+    fn read_in_place(&mut self, lba: u64, blocks: u64) -> Option<Buf> {
+        let zeroes = self.zeroes.as_mut()?;
         let bytes = extent(&self.shape.get(), lba, blocks).ok()?.bytes;
         if bytes > zeroes.store().bytes() {
             return None;
         }
-        let mut buf = zeroes.lend(Extent { offset: 0, bytes })?;
-        buf.set_len(buf.capacity());
-        Some(buf)
+        zeroes.lend(Extent { offset: 0, bytes }, bytes)
     }
 
     fn give_back(&mut self, buf: Buf) {

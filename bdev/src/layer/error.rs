@@ -311,6 +311,10 @@ impl Channel for ErrorChannel {
         if self.faults.armed.load(Ordering::Relaxed) > 0 { None } else { self.below.lend(op, lba, blocks) }
     }
 
+    fn read_in_place(&mut self, lba: u64, blocks: u64) -> Option<Buf> {
+        if self.faults.armed.load(Ordering::Relaxed) > 0 { None } else { self.below.read_in_place(lba, blocks) }
+    }
+
     fn give_back(&mut self, buf: Buf) {
         self.below.give_back(buf);
     }

@@ -110,9 +110,11 @@ impl Lender {
         &self.store
     }
 
-    /// A handle to the extent, if one can be that long.
-    pub fn lend(&mut self, extent: Extent) -> Option<Buf> {
-        let buf = self.store.lend(extent)?;
+    /// A handle to the extent whose first bytes, so many, are filled; if one can be that long.
+    pub fn lend(&mut self, extent: Extent, filled: u64) -> Option<Buf> {
+        let mut buf = self.store.lend(extent)?;
+        // Not more than the extent, which fits.
+        buf.set_len(filled as usize);
         self.lent += 1;
         Some(buf)
     }

@@ -131,6 +131,28 @@ pub fn does_at_once_what_it_can(b: &mut Bench) {
     assert_eq!(b.rig.cores[0].core().pools.outstanding(), 0);
 }
 
+pub fn reads_in_place_what_it_can(b: &mut Bench) {
+    let mut c = b.client();
+    let bytes = pattern(10, 16, 4, c.block_size);
+    c.write(&mut b.rig, 16, &bytes);
+    let shown = if b.stores { bytes } else { vec![0; bytes.len()] };
+    let able = if let Some(lent) = c.channel.read_in_place(16, 4) {
+        assert!(b.bdev.features().lend);
+        assert_eq!((lent.home(), lent.len(), lent.capacity()), (Home::Lent, shown.len(), shown.len()));
+        let mut out = vec![1; shown.len()];
+        assert!(lent.copy_out(0, &mut out) == shown.len() && out == shown, "what was written");
+        c.channel.give_back(lent);
+        true
+    } else {
+        false
+    };
+    assert_eq!(c.channel.outstanding(), 0, "it is no operation");
+    assert_eq!(able, b.reads_in_place);
+    for (lba, blocks) in [(BLOCKS, 1), (BLOCKS - 1, 2), (u64::MAX, 2), (0, 0)] {
+        assert!(c.channel.read_in_place(lba, blocks).is_none(), "{blocks} at {lba}");
+    }
+}
+
 pub fn refuses_what_is_out_of_range(b: &mut Bench) {
     let mut c = b.client();
     for (lba, blocks) in
@@ -360,6 +382,7 @@ pub fn lends(b: &mut Bench) {
     let mut c = b.client();
     if !b.bdev.features().lend {
         assert!(c.channel.lend(Op::Read, 0, 1).is_none() && c.channel.lend(Op::Write, 0, 1).is_none());
+        assert!(c.channel.read_in_place(0, 1).is_none());
         return;
     }
     if !b.stores {

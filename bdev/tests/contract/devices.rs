@@ -27,6 +27,8 @@ pub struct Bench {
     pub stores: bool,
     /// The data path allocates nothing.
     pub frugal: bool,
+    /// It shows what it holds in memory of its own.
+    pub reads_in_place: bool,
     registry: Option<Registry>,
     _file: Option<tempfile::TempPath>,
 }
@@ -35,7 +37,7 @@ impl Bench {
     fn new(make: impl FnOnce(&mut Rig) -> Arc<dyn Bdev>) -> Self {
         let mut rig = Rig::new();
         let bdev = make(&mut rig);
-        Self { rig, bdev, stores: true, frugal: true, registry: None, _file: None }
+        Self { rig, bdev, stores: true, frugal: true, reads_in_place: false, registry: None, _file: None }
     }
 
     pub fn client(&mut self) -> Client {
@@ -62,11 +64,12 @@ pub fn null(block_size: u32) -> Bench {
 
 pub fn null_lending(block_size: u32) -> Bench {
     let params = NullParams { name: "n".into(), block_size, num_blocks: BLOCKS, ..NullParams::default() };
-    Bench { stores: false, ..Bench::new(|rig| Null::create_lending(&params, &rig.arena).unwrap()) }
+    let bench = Bench::new(|rig| Null::create_lending(&params, &rig.arena).unwrap());
+    Bench { stores: false, reads_in_place: true, ..bench }
 }
 
 pub fn malloc(block_size: u32) -> Bench {
-    Bench::new(|rig| malloc_on(rig, block_size))
+    Bench { reads_in_place: true, ..Bench::new(|rig| malloc_on(rig, block_size)) }
 }
 
 pub fn counted_malloc(block_size: u32) -> Bench {
@@ -83,7 +86,7 @@ pub fn limited(bench: Bench) -> Bench {
     let registry = Registry::new();
     registry.register(bench.bdev.clone()).unwrap();
     registry.set_limits(bench.bdev.name(), limits).unwrap();
-    Bench { registry: Some(registry), ..bench }
+    Bench { registry: Some(registry), reads_in_place: false, ..bench }
 }
 
 /// An empty file of the usual size, on the disk or, where that exists, in memory.
@@ -144,7 +147,7 @@ pub fn uring_threaded(block_size: u32) -> Bench {
 /// The device lives on core 1, the client on core 0.
 fn remote(mut bench: Bench) -> Bench {
     bench.bdev = Remote::new(bench.bdev, CoreId(1));
-    bench
+    Bench { reads_in_place: false, ..bench }
 }
 
 pub fn remote_malloc(block_size: u32) -> Bench {
@@ -166,7 +169,8 @@ pub fn delay_malloc(block_size: u32) -> Bench {
 }
 
 pub fn error_malloc(block_size: u32) -> Bench {
-    Bench::new(|rig| ErrorInjector::create("e", None, malloc_on(rig, block_size)).unwrap())
+    let bench = Bench::new(|rig| ErrorInjector::create("e", None, malloc_on(rig, block_size)).unwrap());
+    Bench { reads_in_place: true, ..bench }
 }
 
 /// A library that keeps blocks in plain memory.

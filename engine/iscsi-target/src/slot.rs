@@ -1,5 +1,6 @@
 //! A task's slot: everything one outstanding SCSI command holds. A fixed number per connection, reused for ever.
 
+use iscsi::connection::{CommandWindow, Residual};
 use iscsi::datamover::Advertised;
 use primitives::{Buf, Key, Tag};
 use scsi::{BlockOp, Outcome};
@@ -253,6 +254,57 @@ impl Slot {
     /// EDTL when the command says it reads (and does not write), else 0.
     pub fn in_length(&self) -> u32 {
         if self.flags & 0x60 == 0x40 { self.edtl } else { 0 }
+    }
+
+    /// Whole blocks in so many bytes.
+    pub fn blocks_in(&self, bytes: u32) -> u32 {
+        // A block is 512 or 4096 bytes; divisions are slow.
+        bytes >> self.block_size.trailing_zeros()
+    }
+
+    /// As many bytes of these as are whole blocks.
+    pub fn whole_blocks(&self, bytes: u32) -> u32 {
+        bytes & !(self.block_size - 1)
+    }
+
+    /// How the task will end if nothing fails any more.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome.unwrap_or_else(|| self.op.map_or(Outcome::GOOD, |op| op.success()))
+    }
+
+    /// It has not failed.
+    pub fn is_good(&self) -> bool {
+        self.outcome.is_none_or(|outcome| outcome.is_good())
+    }
+
+    /// It has not failed and its status may ride the last Data-In.
+    pub fn ends_well(&self) -> bool {
+        self.outcome() == Outcome::GOOD
+    }
+
+    /// The residual of the task as things stand.
+    pub fn residual(&self) -> Residual {
+        let announced = match self.reads {
+            Some(true) => self.in_length(),
+            Some(false) => self.out_length(),
+            None => self.edtl,
+        };
+        let moved = if self.is_good() { self.expected } else { u64::from(self.finished) };
+        Residual::new(u64::from(announced), moved)
+    }
+
+    /// Gives the task's place in the command window back, once.
+    pub fn leave(&mut self, window: &mut CommandWindow) {
+        if core::mem::take(&mut self.counted) {
+            window.finished(self.immediate);
+        }
+    }
+
+    /// Undoes [`Slot::leave`] for a response that could not be queued.
+    pub fn rejoin(&mut self, window: &mut CommandWindow) {
+        if !core::mem::replace(&mut self.counted, true) {
+            window.resumed(self.immediate);
+        }
     }
 
     /// Index of the `n`-th oldest chunk in use.

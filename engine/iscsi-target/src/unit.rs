@@ -59,7 +59,7 @@ pub struct LocalUnit {
     /// This core's copy of its state.
     pub view: Arc<LogicalUnit>,
     /// This device lends its memory.
-    pub lends: bool,
+    lends: bool,
     /// It may do operations at once.
     immediate: bool,
     channel: Box<dyn Channel>,
@@ -166,7 +166,14 @@ impl LocalUnits {
 
     /// Asks the device for its own memory.
     pub fn lend(&mut self, key: Key, op: Op, lba: u64, blocks: u64) -> Option<Buf> {
-        self.units.get_mut(key)?.channel.lend(op, lba, blocks)
+        let local = self.units.get_mut(key).filter(|local| local.lends)?;
+        local.channel.lend(op, lba, blocks)
+    }
+
+    /// Asks the device for its own memory with what it holds: a read that is done.
+    pub fn read_in_place(&mut self, key: Key, lba: u64, blocks: u64) -> Option<Buf> {
+        let local = self.units.get_mut(key).filter(|local| local.lends)?;
+        local.channel.read_in_place(lba, blocks)
     }
 
     /// Takes back memory the device lent.

@@ -4,7 +4,7 @@ use iscsi::connection::Admission;
 use iscsi::datamover::{Arrival, Control, DataStatus, Datamover, GetData, TaskName};
 use iscsi::wire::{RESERVED_TAG, ScsiCommand, reject_reason};
 use primitives::Tag;
-use scsi::{Direction, Lun, Outcome, Plan, Status};
+use scsi::{BlockKind, Direction, Lun, Outcome, Plan, Status};
 
 use super::full::{Close, Full};
 use super::quirks;
@@ -55,6 +55,10 @@ impl Full {
         }
         if delivered {
             self.enable(dm, ctx, index);
+            if matches!(self.peek(index).phase, Phase::Responded | Phase::Free) {
+                // It was done at once.
+                return Ok(());
+            }
         }
         self.place_immediate(dm, ctx, index, control);
         self.advance(dm, ctx, index);
@@ -153,7 +157,11 @@ impl Full {
             return Ok(());
         }
         let cdb = slot.cdb;
-        let reads = !is_transfer(cdb[0]) && scsi::direction(&cdb) == Some(Direction::In);
+        if is_transfer(cdb[0]) {
+            self.plan_transfer(dm, ctx, index, &cdb);
+            return Ok(());
+        }
+        let reads = scsi::direction(&cdb) == Some(Direction::In);
         // Parameter data is made in the buffer it is sent from.
         let mut buf = if reads { Some(ctx.pools.take(scsi::limits::REPLY).ok_or(Stall)?) } else { None };
         let (unit, lun, block_size) = (slot.unit, slot.lun, slot.block_size);
@@ -175,6 +183,21 @@ impl Full {
         }
         self.follow(dm, ctx, index, plan);
         Ok(())
+    }
+
+    /// Decides a READ or a WRITE, which makes no parameter data.
+    fn plan_transfer(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, cdb: &[u8; 16]) {
+        let slot = self.peek(index);
+        match self.units.execute(ctx.units, slot.unit, slot.lun, cdb, ctx.scratch) {
+            Plan::Block(op) => {
+                self.slot(index).phase = Phase::Moving;
+                self.begin_block(index, op);
+                if op.kind == BlockKind::Read && self.peek(index).total > 0 {
+                    self.read_at_once(dm, ctx, index, &op);
+                }
+            }
+            plan => self.follow(dm, ctx, index, plan),
+        }
     }
 
     /// Turns a plan into a phase.
@@ -225,7 +248,7 @@ impl Full {
             slot.expected = data_out;
             let total = u32::try_from(data_out).unwrap_or(u32::MAX).min(slot.out_length());
             // Only whole blocks reach the medium.
-            slot.total = total / block_size * block_size;
+            slot.total = slot.whole_blocks(total);
             if let Some(outcome) = op.wrong_length(block_size, u64::from(slot.out_length())) {
                 slot.fail(outcome);
             }
@@ -254,7 +277,7 @@ impl Full {
             // The command takes no data: what came with it is dropped and shows as a residual.
             return;
         }
-        let lend = slot.op.filter(|op| op.kind == scsi::BlockKind::Write);
+        let lend = slot.op.filter(|op| op.kind == BlockKind::Write);
         let begun = if slot.used == 0 { self.begin_chunk(ctx, index, lend.as_ref()) } else { Ok(()) };
         let slot = self.slot(index);
         let chunk = slot.nth(0);

@@ -1,12 +1,11 @@
 //! `Full`: a connection in full-feature phase. Owns the task slots; the jobs in `crate::job` work on them.
 
-use iscsi::connection::{FullFeature, Residual};
+use iscsi::connection::FullFeature;
 use iscsi::datamover::{Control, Upcall};
 use iscsi::discovery::TextExchange;
 use iscsi::limits::IMMEDIATE_COMMANDS;
 use iscsi::wire::{Opcode, reject_reason};
 use primitives::{IndexQueue, Tag};
-use scsi::Outcome;
 
 use super::manage::Management;
 use super::units::SessionUnits;
@@ -168,6 +167,11 @@ impl Full {
         &self.slots[usize::from(index)]
     }
 
+    /// The slot of a task, and the numbering, both to be worked on.
+    pub(crate) fn parts(&mut self, index: u16) -> (&mut FullFeature, &mut Slot) {
+        (&mut self.proto, &mut self.slots[usize::from(index)])
+    }
+
     /// The slot a completion belongs to, unless that task is over.
     pub(crate) fn current(&mut self, tag: Tag) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(tag.index())).filter(|slot| slot.is_current(tag))
@@ -220,24 +224,6 @@ impl Full {
         self.free.push(index);
     }
 
-    /// Gives the task's place in the command window back, once.
-    pub(crate) fn leave_window(&mut self, index: u16) {
-        let slot = self.slot(index);
-        if core::mem::take(&mut slot.counted) {
-            let immediate = slot.immediate;
-            self.proto.window.finished(immediate);
-        }
-    }
-
-    /// Undoes [`Full::leave_window`] for a response that could not be queued.
-    pub(crate) fn rejoin_window(&mut self, index: u16) {
-        let slot = self.slot(index);
-        if !core::mem::replace(&mut slot.counted, true) {
-            let immediate = slot.immediate;
-            self.proto.window.resumed(immediate);
-        }
-    }
-
     /// Lets go of units that left the view once their tasks are gone.
     pub(crate) fn release_lost_units(&mut self, locals: &mut LocalUnits) {
         for entry in self.units.lost() {
@@ -246,29 +232,6 @@ impl Full {
                 locals.leave(unit.local);
             }
         }
-    }
-
-    /// The residual of a task as things stand.
-    pub(crate) fn residual(&self, index: u16) -> Residual {
-        let slot = self.peek(index);
-        let announced = match slot.reads {
-            Some(true) => slot.in_length(),
-            Some(false) => slot.out_length(),
-            None => slot.edtl,
-        };
-        let moved = if slot.outcome.is_none_or(|o| o.is_good()) { slot.expected } else { u64::from(slot.finished) };
-        Residual::new(u64::from(announced), moved)
-    }
-
-    /// How a task will end if nothing fails any more.
-    pub(crate) fn outcome(&self, index: u16) -> Outcome {
-        let slot = self.peek(index);
-        slot.outcome.unwrap_or_else(|| slot.op.map_or(Outcome::GOOD, |op| op.success()))
-    }
-
-    /// The task has not failed and its status may ride the last Data-In.
-    pub(crate) fn ends_well(&self, index: u16) -> bool {
-        self.outcome(index) == Outcome::GOOD
     }
 }
 

@@ -36,20 +36,18 @@ impl SenseSegment {
 impl Full {
     /// Queues the SCSI Response. Everything the task had to move has been handed to the datamover or the medium.
     pub(crate) fn respond(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
-        self.slot(index).phase = Phase::Responding;
-        let outcome = self.outcome(index);
+        let outcome = self.peek(index).outcome();
         let segment = match &outcome.sense {
             None => SenseSegment::EMPTY,
             Some(sense) => SenseSegment::new(sense, self.sense_format(ctx, index)),
         };
-        let residual = self.residual(index);
-        self.leave_window(index);
-        let slot = self.peek(index);
-        let (itt, data_pdus, buffers) = (slot.itt, slot.data_sn, slot.remote);
-        let bhs = self.proto.scsi_response(itt, outcome.status as u8, residual, data_pdus, segment.len);
-        if dm.send_response(&bhs, segment.bytes(), &buffers).is_err() {
-            self.proto.return_numbers();
-            self.rejoin_window(index);
+        let (proto, slot) = self.parts(index);
+        slot.phase = Phase::Responding;
+        slot.leave(&mut proto.window);
+        let bhs = proto.scsi_response(slot.itt, outcome.status as u8, slot.residual(), slot.data_sn, segment.len);
+        if dm.send_response(&bhs, segment.bytes(), &slot.remote).is_err() {
+            proto.return_numbers();
+            slot.rejoin(&mut proto.window);
             ctx.stats.transmit_waits += 1;
             return Err(Stall);
         }
@@ -69,29 +67,27 @@ impl Full {
 
     /// The response is queued: the task is over for the initiator.
     pub(crate) fn answered(&mut self, ctx: &mut Context<'_>, index: u16) {
-        let outcome = self.outcome(index);
-        let slot = self.slot(index);
+        let (proto, slot) = self.parts(index);
         slot.phase = Phase::Responded;
         slot.answered = true;
-        let (itt, began, reads) = (slot.itt, slot.began, slot.reads);
-        self.proto.tasks.remove(itt);
-        ctx.stats.task_ended(reads, outcome.is_good(), began);
+        proto.tasks.remove(slot.itt);
+        ctx.stats.task_ended(slot.reads, slot.is_good(), slot.began);
+        let moves = slot.outstanding > 0;
         self.leave_task_set(index);
-        if self.peek(index).outstanding == 0 {
+        if !moves {
             self.free_slot(ctx, index);
         }
     }
 
     /// An answered or aborted task leaves its slot once nothing of it moves.
     pub(crate) fn retire(&mut self, ctx: &mut Context<'_>, index: u16) {
-        let slot = self.slot(index);
+        let (proto, slot) = self.parts(index);
         if slot.outstanding > 0 {
             return;
         }
         if slot.phase == Phase::Draining {
-            let itt = slot.itt;
-            self.proto.tasks.remove(itt);
-            self.leave_window(index);
+            proto.tasks.remove(slot.itt);
+            slot.leave(&mut proto.window);
             self.leave_task_set(index);
         }
         self.free_slot(ctx, index);

@@ -356,7 +356,7 @@ fn device_op(op: &BlockOp) -> Op {
     }
 }
 
-/// The block address of byte `offset` of an operation's data.
-pub(crate) fn lba_at(op: &BlockOp, offset: u32, block_size: u32) -> u64 {
-    op.lba + u64::from(offset / block_size)
+/// The block address of byte `offset` of the data of `slot`'s operation.
+pub(crate) fn lba_at(op: &BlockOp, offset: u32, slot: &Slot) -> u64 {
+    op.lba + u64::from(slot.blocks_in(offset))
 }

@@ -1,19 +1,43 @@
 //! READ: from the medium to the initiator, in order, as many chunks at once as the slot holds.
 
 use bdev::Op;
+use iscsi::connection::FullFeature;
 use iscsi::datamover::{Datamover, FinalStatus, PutData, TaskName};
 use scsi::BlockOp;
 
 use super::{Stall, Step, lba_at};
 use crate::conn::Full;
 use crate::context::Context;
-use crate::slot::{Chunk, ChunkState, kind};
+use crate::limits::CHUNKS;
+use crate::slot::{Chunk, ChunkState, Slot, kind};
 use crate::wire::Wire;
 
 impl Full {
+    /// A read whose data the device shows in memory of its own goes out at once, in one piece. `false`, and nothing was
+    /// done, where it does not: the task has to be advanced.
+    pub(crate) fn read_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> bool {
+        // A digest has to be of the very bytes that are sent, which may change in memory of the medium.
+        if self.proto.parameters.data_digest {
+            return false;
+        }
+        let slot = self.slot(index);
+        let blocks = slot.blocks_in(slot.total.saturating_add(slot.block_size - 1));
+        let shown = slot.local.and_then(|key| ctx.units.read_in_place(key, op.lba, blocks.into()));
+        let Some(data) = shown else { return false };
+        ctx.stats.lent += 1;
+        slot.begun = slot.total;
+        slot.used = 1;
+        let (chunk, len) = (usize::from(slot.head), slot.total);
+        slot.chunks[chunk] = Chunk { len, state: ChunkState::Returned, ..Chunk::default() };
+        let put = self.put(dm, ctx, index, chunk, data, len, 0, true);
+        if put.is_err() || !self.peek(index).answered && self.respond(dm, ctx, index).is_err() {
+            self.stall(index);
+        }
+        true
+    }
+
     pub(super) fn advance_read(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
-        let slot = self.peek(index);
-        let begun = if slot.begun < slot.total { self.begin_reads(ctx, index, op) } else { Ok(()) };
+        let begun = self.begin_reads(ctx, index, op);
         let slot = self.peek(index);
         if slot.outcome.is_some() {
             return self.wind_up(dm, ctx, index);
@@ -27,40 +51,45 @@ impl Full {
     /// Sends what is ready; answers when that was all and the status did not ride the last of it.
     pub(super) fn send_and_answer(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
         self.send_ready(dm, ctx, index)?;
-        let slot = self.slot(index);
+        let slot = self.peek(index);
         if slot.finished == slot.total && !slot.answered {
             return self.respond(dm, ctx, index);
         }
         Ok(())
     }
 
+    /// Begins to read as much as there are chunks for.
     fn begin_reads(&mut self, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
-        let block_size = self.block_size(index);
-        let lend = !self.proto.parameters.data_digest;
         loop {
-            let slot = self.slot(index);
+            let slot = self.peek(index);
             let left = slot.total - slot.begun;
-            if left == 0 || usize::from(slot.used) == crate::limits::CHUNKS {
+            if left == 0 || usize::from(slot.used) == CHUNKS {
                 return Ok(());
             }
-            let offset = slot.begun;
-            let lba = lba_at(op, offset, block_size);
-            // A chunk whose submission failed earlier keeps its memory; it is the youngest one.
-            // Near 4 GiB the last, partial block is left for a chunk of its own.
-            let bytes = left.checked_next_multiple_of(block_size).unwrap_or(left / block_size * block_size);
-            let buf = self.memory(ctx, index, Op::Read, lba, bytes, lend)?;
-            let slot = self.slot(index);
-            let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;
-            let blocks = u64::from(bytes.min(room) / block_size);
-            let len = left.min(room);
-            let Some(chunk) = slot.push_chunk() else { return Ok(()) };
-            slot.chunks[chunk] = Chunk { buf: Some(buf), offset, len, ..Chunk::default() };
-            slot.begun += len;
-            if let Err(stall) = self.transfer(ctx, index, chunk, Op::Read, lba, blocks) {
-                self.unpush(ctx, index, chunk);
-                return Err(stall);
-            }
+            self.begin_read(ctx, index, lba_at(op, slot.begun, slot), left)?;
         }
+    }
+
+    /// Begins to read the next chunk, of at most `left` bytes.
+    fn begin_read(&mut self, ctx: &mut Context<'_>, index: u16, lba: u64, left: u32) -> Step {
+        let lend = !self.proto.parameters.data_digest;
+        let slot = self.peek(index);
+        // Near 4 GiB the last, partial block is left for a chunk of its own.
+        let bytes = left.checked_next_multiple_of(slot.block_size).unwrap_or(slot.whole_blocks(left));
+        let buf = self.memory(ctx, index, Op::Read, lba, bytes, lend)?;
+        let slot = self.slot(index);
+        let room = slot.whole_blocks(u32::try_from(buf.capacity()).unwrap_or(u32::MAX));
+        let blocks = slot.blocks_in(bytes.min(room));
+        let len = left.min(room);
+        let offset = slot.begun;
+        let Some(chunk) = slot.push_chunk() else { return Ok(()) };
+        slot.chunks[chunk] = Chunk { buf: Some(buf), offset, len, ..Chunk::default() };
+        slot.begun += len;
+        let begun = self.transfer(ctx, index, chunk, Op::Read, lba, blocks.into());
+        if begun.is_err() {
+            self.unpush(ctx, index, chunk);
+        }
+        begun
     }
 
     /// Takes the youngest chunk back: the device had no room for it.
@@ -77,26 +106,22 @@ impl Full {
 
     /// Sends every chunk whose predecessors were sent.
     fn send_ready(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
-        let slot = self.slot(index);
-        for n in 0..slot.used {
+        for n in 0..self.peek(index).used {
             let slot = self.slot(index);
             let chunk = slot.nth(n);
-            match slot.chunks[chunk].state {
-                ChunkState::Returned => self.send_chunk(dm, ctx, index, chunk)?,
+            let piece = &mut slot.chunks[chunk];
+            match piece.state {
+                ChunkState::Returned => {
+                    let Some(data) = piece.buf.take() else { continue };
+                    let (offset, len) = (piece.offset, piece.len);
+                    let last = offset + len == slot.total;
+                    self.put(dm, ctx, index, chunk, data, len, offset, last)?;
+                }
                 ChunkState::Sending => {}
                 _ => break,
             }
         }
         Ok(())
-    }
-
-    fn send_chunk(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
-        let slot = self.slot(index);
-        let piece = &mut slot.chunks[chunk];
-        let Some(data) = piece.buf.take() else { return Ok(()) };
-        let (offset, len) = (piece.offset, piece.len);
-        let last = offset + len == slot.total;
-        self.put(dm, ctx, index, chunk, data, len, offset, last)
     }
 
     /// Queues data for the initiator, with the status behind the last of it where the transport allows.
@@ -112,11 +137,10 @@ impl Full {
         offset: u32,
         last: bool,
     ) -> Step {
-        let collapse = dm.phase_collapse() && last && self.ends_well(index);
-        let status = collapse.then(|| self.final_status(index));
-        let numbers = self.proto.numbers();
         let owner = self.owner();
-        let slot = self.slot(index);
+        let (proto, slot) = self.parts(index);
+        let collapse = last && dm.phase_collapse() && slot.ends_well();
+        let status = collapse.then(|| final_status(proto, slot));
         let put = PutData {
             tag: slot.tag(owner, index, kind::PUT, chunk),
             task: TaskName { itt: slot.itt, lun: slot.lun },
@@ -128,7 +152,7 @@ impl Full {
             data_sn: slot.data_sn,
             last,
             status,
-            numbers,
+            numbers: proto.numbers(),
         };
         match dm.put_data(put) {
             Ok(data_sn) => {
@@ -145,25 +169,21 @@ impl Full {
             Err(put) => {
                 slot.chunks[chunk].buf = Some(put.data);
                 if collapse {
-                    self.undo_final_status(index);
+                    proto.return_numbers();
+                    slot.rejoin(&mut proto.window);
                 }
                 ctx.stats.transmit_waits += 1;
                 Err(Stall)
             }
         }
     }
+}
 
-    /// The status of a good end, with the numbers it takes.
-    fn final_status(&mut self, index: u16) -> FinalStatus {
-        self.leave_window(index);
-        let numbers = self.proto.take_numbers();
-        let residual = self.residual(index);
-        let status = scsi::Status::Good as u8;
-        FinalStatus { status, stat_sn: numbers.stat_sn, residual_flags: residual.flags(), residual: residual.count }
-    }
-
-    fn undo_final_status(&mut self, index: u16) {
-        self.proto.return_numbers();
-        self.rejoin_window(index);
-    }
+/// The status of a good end, with the numbers it takes.
+fn final_status(proto: &mut FullFeature, slot: &mut Slot) -> FinalStatus {
+    slot.leave(&mut proto.window);
+    let numbers = proto.take_numbers();
+    let residual = slot.residual();
+    let status = scsi::Status::Good as u8;
+    FinalStatus { status, stat_sn: numbers.stat_sn, residual_flags: residual.flags(), residual: residual.count }
 }

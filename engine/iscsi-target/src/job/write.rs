@@ -48,7 +48,6 @@ impl Full {
             self.begin_with_early_data(index);
             return Ok(());
         }
-        let block_size = self.block_size(index);
         let max_burst = self.proto.parameters.max_burst;
         let digest = self.proto.parameters.data_digest;
         let slot = self.slot(index);
@@ -58,9 +57,10 @@ impl Full {
         // initiator would not be told about as a failed write, and when all of them belong to the medium.
         let whole = slot.total == slot.out_length() && u64::from(slot.total) == slot.expected;
         let lend = whole && !digest && write.is_some();
-        let burst = (max_burst / block_size * block_size).max(block_size);
+        let block_size = slot.block_size;
+        let burst = slot.whole_blocks(max_burst).max(block_size);
         let want = if lend { left.min(burst.max(unasked.next_multiple_of(block_size))) } else { left.max(unasked) };
-        let lba = write.map_or(0, |op| lba_at(op, offset, block_size));
+        let lba = write.map_or(0, |op| lba_at(op, offset, slot));
         let buf = self.memory(ctx, index, Op::Write, lba, want, lend);
         let slot = self.slot(index);
         if buf.is_err() && offset == 0 && slot.unsolicited > 0 {
@@ -70,7 +70,7 @@ impl Full {
             ctx.stats.task_set_full += 1;
         }
         let buf = buf?;
-        let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;
+        let room = slot.whole_blocks(u32::try_from(buf.capacity()).unwrap_or(u32::MAX));
         let len = left.min(room);
         let lender = slot.local;
         let Some(chunk) = slot.push_chunk() else {
@@ -85,9 +85,8 @@ impl Full {
     /// The first chunk is the buffer that kept the immediate data of a task that had to wait.
     fn begin_with_early_data(&mut self, index: u16) {
         let slot = self.slot(index);
-        let block_size = slot.block_size;
         let Some(buf) = slot.early.take() else { return };
-        let room = u32::try_from(buf.capacity()).unwrap_or(u32::MAX) / block_size * block_size;
+        let room = slot.whole_blocks(u32::try_from(buf.capacity()).unwrap_or(u32::MAX));
         let (len, have) = (slot.total.min(room), slot.immediate_len);
         let state = if have >= len { ChunkState::Full } else { ChunkState::Filling };
         if let Some(chunk) = slot.push_chunk() {
@@ -98,7 +97,6 @@ impl Full {
 
     /// Moves every chunk on: asks for its bytes, gives it to the device, retires it.
     fn push_chunks(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
-        let block_size = self.block_size(index);
         let slot = self.slot(index);
         for n in 0..slot.used {
             let slot = self.slot(index);
@@ -113,8 +111,8 @@ impl Full {
                 if let Some(buf) = &mut piece.buf {
                     buf.set_len(len as usize);
                 }
-                let blocks = u64::from(len / block_size);
-                self.transfer(ctx, index, chunk, Op::Write, lba_at(op, offset, block_size), blocks)?;
+                let (lba, blocks) = (lba_at(op, offset, slot), u64::from(slot.blocks_in(len)));
+                self.transfer(ctx, index, chunk, Op::Write, lba, blocks)?;
             }
             let slot = self.slot(index);
             if slot.chunks[chunk].state == ChunkState::Returned {

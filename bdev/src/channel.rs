@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use primitives::{Buf, Tag};
 
-use crate::io::{Done, Io, Op};
+use crate::io::{Done, Io, Op, Status};
 
 /// Completions reaped in one call. Fixed, so that reaping never allocates and a burst cannot starve the loop.
 pub type DoneBatch = Batch<Done, { crate::channel::BATCH }>;
@@ -45,12 +45,11 @@ pub trait Channel {
     }
 
     /// Does a read or a write here and now, without waiting for anything: it never was outstanding. What is wrong with
-    /// it is told as in a completion.
-    ///
-    /// # Errors
-    /// The operation, untouched, when that is not possible, or not now: [`Channel::submit`] it.
-    fn run(&mut self, io: Io) -> Result<Done, Io> {
-        Err(io)
+    /// it is told as by a completion, and its data stays where it is. `None`, and nothing was done, when that is not
+    /// possible, or not now: [`Channel::submit`] it.
+    fn run(&mut self, io: &mut Io) -> Option<Status> {
+        let _ = io;
+        None
     }
 
     /// Starts what was submitted since the last kick: one doorbell a turn.

@@ -72,6 +72,13 @@ impl Io {
     /// Ends the operation. A read's buffer says how much of it is meaningful: all of the blocks after success, nothing
     /// otherwise, so that no stale byte leaves the house.
     pub fn done(mut self, status: Status, block_size: u32) -> Done {
+        self.finish(status, block_size);
+        Done { tag: self.tag, status, data: self.data }
+    }
+
+    /// The same where it is.
+    #[inline]
+    pub(crate) fn finish(&mut self, status: Status, block_size: u32) {
         if self.op == Op::Read
             && let Some(data) = &mut self.data
         {
@@ -79,7 +86,6 @@ impl Io {
             let bytes = self.blocks.saturating_mul(block_size.into()).min(data.capacity() as u64);
             data.set_len(if status == Status::Ok { bytes as usize } else { 0 });
         }
-        Done { tag: self.tag, status, data: self.data }
     }
 }
 

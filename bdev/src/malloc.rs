@@ -177,13 +177,18 @@ impl Job {
     fn step(&mut self, store: &Store, budget: u64) -> u64 {
         let bytes = (self.extent.bytes - self.moved).min(budget);
         let part = Extent { offset: self.extent.offset + self.moved, bytes };
-        match (self.io.op, &mut self.io.data) {
-            (Op::Read, Some(data)) => store.read(part, data, self.moved),
-            (Op::Write, Some(data)) => store.write(part, data, self.moved),
-            _ => store.zero(part),
-        }
+        step(&mut self.io, store, part, self.moved);
         self.moved += bytes;
         bytes
+    }
+}
+
+/// Moves one part of an operation's data, which begins at byte `at` of its buffer.
+fn step(io: &mut Io, store: &Store, part: Extent, at: u64) {
+    match (io.op, &mut io.data) {
+        (Op::Read, Some(data)) => store.read(part, data, at),
+        (Op::Write, Some(data)) => store.write(part, data, at),
+        _ => store.zero(part),
     }
 }
 
@@ -202,21 +207,21 @@ impl Channel for MallocChannel {
         true
     }
 
-    fn run(&mut self, io: Io) -> Result<Done, Io> {
+    fn run(&mut self, io: &mut Io) -> Option<Status> {
         if !matches!(io.op, Op::Read | Op::Write) {
-            return Err(io);
+            return None;
         }
-        let block_size = self.geometry.block_size;
-        match self.judge(&io) {
-            Err(status) => Ok(io.done(status, block_size)),
+        let status = match self.judge(io) {
+            Err(status) => status,
             // What takes long takes turns with the others.
-            Ok(extent) if extent.bytes > limits::MALLOC_BYTES_AT_ONCE || !self.copies.is_empty() => Err(io),
+            Ok(extent) if extent.bytes > limits::MALLOC_BYTES_AT_ONCE || !self.copies.is_empty() => return None,
             Ok(extent) => {
-                let mut job = Job { io, extent, moved: 0 };
-                job.step(self.memory.store(), extent.bytes);
-                Ok(job.io.done(Status::Ok, block_size))
+                step(io, self.memory.store(), extent, 0);
+                Status::Ok
             }
-        }
+        };
+        io.finish(status, self.geometry.block_size);
+        Some(status)
     }
 
     fn kick(&mut self) {}

@@ -149,23 +149,25 @@ impl NullChannel {
         Status::Ok
     }
 
-    fn finish(&self, mut io: Io) -> Done {
+    fn finish(&self, io: &mut Io) -> Status {
         let geometry = self.shape.get();
-        let status = match check(&io, &geometry, self.features) {
-            Ok(extent) => self.execute(&mut io, extent),
+        let status = match check(io, &geometry, self.features) {
+            Ok(extent) => self.execute(io, extent),
             Err(status) => status,
         };
-        io.done(status, geometry.block_size)
+        io.finish(status, geometry.block_size);
+        status
     }
 }
 
 impl Channel for NullChannel {
-    fn submit(&mut self, io: Io) -> Result<(), Io> {
+    fn submit(&mut self, mut io: Io) -> Result<(), Io> {
         if self.finished.len() == limits::CHANNEL_DEPTH {
             return Err(io);
         }
+        let status = self.finish(&mut io);
         // Room was just seen.
-        let _ = self.finished.push(self.finish(io));
+        let _ = self.finished.push(Done { tag: io.tag, status, data: io.data });
         Ok(())
     }
 
@@ -173,8 +175,8 @@ impl Channel for NullChannel {
         true
     }
 
-    fn run(&mut self, io: Io) -> Result<Done, Io> {
-        if matches!(io.op, Op::Read | Op::Write) { Ok(self.finish(io)) } else { Err(io) }
+    fn run(&mut self, io: &mut Io) -> Option<Status> {
+        matches!(io.op, Op::Read | Op::Write).then(|| self.finish(io))
     }
 
     fn kick(&mut self) {}

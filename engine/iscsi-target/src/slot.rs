@@ -3,7 +3,7 @@
 use iscsi::connection::{CommandWindow, Residual};
 use iscsi::datamover::Advertised;
 use primitives::{Buf, Key, Tag};
-use scsi::{BlockOp, Outcome};
+use scsi::{BlockOp, Outcome, TaskAttribute};
 
 use crate::limits::CHUNKS;
 
@@ -114,6 +114,8 @@ pub struct Slot {
     pub cdb: [u8; 16],
     /// Flags and attribute, byte 1 of the SCSI Command PDU.
     pub flags: u8,
+    /// How it is ordered against the other tasks of its logical unit.
+    pub attribute: TaskAttribute,
     /// The immediate bit was set.
     pub immediate: bool,
     /// Counted in the command window, so its end has to be told to it.
@@ -187,6 +189,7 @@ impl Default for Slot {
             local: None,
             cdb: [0; 16],
             flags: 0,
+            attribute: TaskAttribute::Simple,
             immediate: false,
             counted: false,
             in_task_set: false,
@@ -246,6 +249,17 @@ impl Slot {
         self.phase != Phase::Free && tag.generation() == self.generation % Tag::GENERATIONS
     }
 
+    /// Nothing can be done for it before something happens: it is answered or over, or all of its data was asked for
+    /// and none of it is here.
+    pub fn waits(&self) -> bool {
+        match self.phase {
+            Phase::Responded | Phase::Free => true,
+            _ => {
+                self.solicited_from == 0 && self.fetching > 0 && self.fetching == self.used && self.begun == self.total
+            }
+        }
+    }
+
     /// EDTL when the command says it writes, else 0.
     pub fn out_length(&self) -> u32 {
         if self.flags & 0x20 != 0 { self.edtl } else { 0 }
@@ -265,6 +279,11 @@ impl Slot {
     /// As many bytes of these as are whole blocks.
     pub fn whole_blocks(&self, bytes: u32) -> u32 {
         bytes & !(self.block_size - 1)
+    }
+
+    /// So many bytes and what is missing to a whole block; `None` if nothing can be that long.
+    pub fn to_whole_blocks(&self, bytes: u32) -> Option<u32> {
+        Some(self.whole_blocks(bytes.checked_add(self.block_size - 1)?))
     }
 
     /// How the task will end if nothing fails any more.

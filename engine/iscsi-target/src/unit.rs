@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bdev::{Bdev, Channel, Done, DoneBatch, Io, Op, OpenError, Registry};
+use bdev::{Bdev, Channel, DoneBatch, Io, Op, OpenError, Registry, Status};
 use primitives::{Buf, Key, Slab};
 use reactors::Core;
 use scsi::{LogicalUnit, Medium};
@@ -131,6 +131,12 @@ impl LocalUnits {
         self.units.get(key)
     }
 
+    /// Bytes of a logical block of the unit of `key`.
+    #[must_use]
+    pub fn block_size(&self, key: Key) -> u32 {
+        self.get(key).map_or(NO_UNIT_BLOCK, |local| local.view.medium.block_size)
+    }
+
     /// Puts a newer copy of a unit's state in place.
     pub fn publish(&mut self, id: u64, view: &Arc<LogicalUnit>) {
         for (_, local) in self.units.iter_mut() {
@@ -153,15 +159,10 @@ impl LocalUnits {
         Ok(())
     }
 
-    /// Lets the unit's device do a read or a write at once.
-    ///
-    /// # Errors
-    /// The operation, when the device cannot: submit it.
-    pub fn run(&mut self, key: Key, io: Io) -> Result<Done, Io> {
-        match self.units.get_mut(key) {
-            Some(local) if local.immediate => local.channel.run(io),
-            _ => Err(io),
-        }
+    /// Lets the unit's device do a read or a write at once; `None` when it cannot: submit it.
+    pub fn run(&mut self, key: Key, io: &mut Io) -> Option<Status> {
+        let local = self.units.get_mut(key).filter(|local| local.immediate)?;
+        local.channel.run(io)
     }
 
     /// Asks the device for its own memory.
@@ -238,6 +239,9 @@ impl LocalUnits {
         self.units.iter().map(|(_, l)| l)
     }
 }
+
+/// The block size of a task without a logical unit, which never moves a block.
+pub(crate) const NO_UNIT_BLOCK: u32 = 512;
 
 /// The medium as a device server shows it, of a device as it is now.
 #[must_use]

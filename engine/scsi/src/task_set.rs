@@ -33,9 +33,8 @@ pub enum Admission {
 /// The order of one task set, kept by counting. The caller keeps the queue of what is held, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct TaskSet {
-    simple: u32,
-    ordered: u32,
-    head_of_queue: u32,
+    /// Commands that run, by attribute; none with ACA.
+    running: [u32; 4],
     held: u32,
 }
 
@@ -43,7 +42,7 @@ impl TaskSet {
     /// An empty task set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { simple: 0, ordered: 0, head_of_queue: 0, held: 0 }
+        Self { running: [0; 4], held: 0 }
     }
 
     /// A command has arrived.
@@ -66,9 +65,10 @@ impl TaskSet {
     /// A command that ran has ended, however it ended.
     #[inline]
     pub fn done(&mut self, attribute: TaskAttribute) {
-        let running = self.running(attribute);
-        debug_assert!(*running > 0, "a command ended that was not running");
-        *running = running.saturating_sub(1);
+        if let Some(running) = self.running.get_mut(attribute as usize) {
+            debug_assert!(*running > 0, "a command ended that was not running");
+            *running = running.saturating_sub(1);
+        }
     }
 
     /// May the oldest held command, which has this attribute, run now? If so it is running from here on; take it from
@@ -98,30 +98,24 @@ impl TaskSet {
 
     /// Nothing runs and nothing waits.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.simple == 0 && self.ordered == 0 && self.head_of_queue == 0 && self.held == 0
+    pub fn is_empty(&self) -> bool {
+        self.held == 0 && self.running.iter().all(|count| *count == 0)
     }
 
     fn may_run(&self, attribute: TaskAttribute) -> bool {
-        let blocked = self.ordered > 0 || self.head_of_queue > 0;
+        let [simple, ordered, head_of_queue, _] = self.running;
+        let blocked = ordered > 0 || head_of_queue > 0;
         match attribute {
             TaskAttribute::Simple => !blocked,
-            TaskAttribute::Ordered => !blocked && self.simple == 0,
+            TaskAttribute::Ordered => !blocked && simple == 0,
             TaskAttribute::HeadOfQueue | TaskAttribute::Aca => true,
         }
     }
 
+    #[inline]
     fn start(&mut self, attribute: TaskAttribute) {
-        let running = self.running(attribute);
-        *running = running.saturating_add(1);
-    }
-
-    /// ACA never runs; it shares a counter so that there is no case to fail.
-    fn running(&mut self, attribute: TaskAttribute) -> &mut u32 {
-        match attribute {
-            TaskAttribute::Simple => &mut self.simple,
-            TaskAttribute::Ordered => &mut self.ordered,
-            TaskAttribute::HeadOfQueue | TaskAttribute::Aca => &mut self.head_of_queue,
+        if let Some(running) = self.running.get_mut(attribute as usize) {
+            *running = running.saturating_add(1);
         }
     }
 }

@@ -1,17 +1,19 @@
 //! SCSI Command PDUs (RFC 7143 §11.3): from the header to a running task.
 
-use iscsi::connection::Admission;
+use iscsi::connection::{Admission, Vacancy};
 use iscsi::datamover::{Arrival, Control, DataStatus, Datamover, GetData, TaskName};
 use iscsi::wire::{RESERVED_TAG, ScsiCommand, reject_reason};
 use primitives::Tag;
 use scsi::{BlockKind, Direction, Lun, Outcome, Plan, Status};
 
 use super::full::{Close, Full};
+use super::order::attribute_of;
 use super::quirks;
 use crate::context::Context;
 use crate::job::{Stall, Step};
 use crate::sense;
 use crate::slot::{Chunk, ChunkState, Phase, kind};
+use crate::unit::NO_UNIT_BLOCK;
 use crate::wire::Wire;
 
 impl Full {
@@ -22,9 +24,9 @@ impl Full {
         control: &Control,
     ) -> Result<(), Close> {
         let command = ScsiCommand::decode(&control.bhs);
-        if self.proto.tasks.get(command.itt).is_some() {
+        let Some(vacancy) = self.proto.tasks.vacancy(command.itt) else {
             return self.reject(dm, ctx, control, reject_reason::TASK_IN_PROGRESS);
-        }
+        };
         if !self.is_well_formed(&command, control.len) {
             return self.reject(dm, ctx, control, reject_reason::INVALID_PDU_FIELD);
         }
@@ -38,7 +40,7 @@ impl Full {
             Admission::Deliver | Admission::Hold => {}
         }
         let delivered = admission == Admission::Deliver;
-        let Some(index) = self.claim(ctx, &command, control, delivered) else {
+        let Some(index) = self.claim(ctx, &command, control, vacancy, delivered) else {
             if delivered {
                 self.proto.window.finished(command.immediate);
             }
@@ -55,8 +57,7 @@ impl Full {
         }
         if delivered {
             self.enable(dm, ctx, index);
-            if matches!(self.peek(index).phase, Phase::Responded | Phase::Free) {
-                // It was done at once.
+            if self.peek(index).waits() {
                 return Ok(());
             }
         }
@@ -81,24 +82,29 @@ impl Full {
         ctx: &mut Context<'_>,
         command: &ScsiCommand,
         control: &Control,
+        vacancy: Vacancy,
         delivered: bool,
     ) -> Option<u16> {
         let index = self.take_slot()?;
-        if !self.proto.tasks.insert(command.itt, index) {
+        if !self.proto.tasks.fill(vacancy, index) {
             self.free_slot(ctx, index);
             return None;
         }
         let first_burst = self.proto.parameters.first_burst;
         let unit = Lun(command.lun).number().and_then(|n| self.units.find(n));
-        let unit = unit.map(|unit| (unit, self.units.entry(unit).local));
+        let unit = unit.map(|unit| (unit, self.units.entry(unit)));
+        let (local, block_size) =
+            unit.as_ref().map_or((None, NO_UNIT_BLOCK), |(_, entry)| (Some(entry.local), entry.block_size));
+        let unit = unit.map(|(unit, _)| unit);
         let slot = self.slot(index);
         slot.phase = Phase::Held;
         slot.itt = command.itt;
         slot.cmd_sn = command.cmd_sn.0;
         slot.lun = command.lun;
-        slot.unit = unit.map(|(unit, _)| unit);
+        (slot.unit, slot.local, slot.block_size) = (unit, local, block_size);
         slot.cdb = command.cdb;
         slot.flags = control.bhs.0[1];
+        slot.attribute = attribute_of(slot.flags);
         slot.immediate = command.immediate;
         slot.counted = delivered;
         slot.edtl = command.edtl;
@@ -109,17 +115,13 @@ impl Full {
         }
         slot.solicited_from = slot.immediate_len + slot.unsolicited;
         slot.began = ctx.now.get();
-        slot.block_size = NO_UNIT_BLOCK;
-        if let Some((_, local)) = unit {
-            slot.local = Some(local);
-            slot.block_size = ctx.units.get(local).map_or(NO_UNIT_BLOCK, |l| l.view.medium.block_size);
-        }
         self.held += u16::from(!delivered);
         ctx.stats.commands += 1;
         Some(index)
     }
 
     /// The task's CmdSN has come: it enters the task set of its logical unit and starts, or waits there.
+    #[inline(always)]
     pub(super) fn enable(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         if self.slot(index).phase == Phase::Held {
             self.slot(index).phase = Phase::Ready;
@@ -131,6 +133,7 @@ impl Full {
         }
     }
 
+    #[inline(always)]
     pub(super) fn start_or_stall(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) {
         self.slot(index).phase = Phase::Ready;
         if self.peek(index).fetching == 0 && self.plan(dm, ctx, index).is_err() {
@@ -192,8 +195,13 @@ impl Full {
             Plan::Block(op) => {
                 self.slot(index).phase = Phase::Moving;
                 self.begin_block(index, op);
-                if op.kind == BlockKind::Read && self.peek(index).total > 0 {
-                    self.read_at_once(dm, ctx, index, &op);
+                let slot = self.peek(index);
+                match op.kind {
+                    BlockKind::Read if slot.total > 0 => self.read_at_once(dm, ctx, index, &op),
+                    BlockKind::Write if slot.total > 0 && slot.solicited_from == 0 => {
+                        self.ask_at_once(dm, ctx, index, &op)
+                    }
+                    _ => {}
                 }
             }
             plan => self.follow(dm, ctx, index, plan),
@@ -234,6 +242,7 @@ impl Full {
         slot.chunks[chunk] = Chunk { buf: Some(buf), len: slot.total, state: ChunkState::Returned, ..Chunk::default() };
     }
 
+    #[inline(always)]
     fn begin_block(&mut self, index: u16, op: scsi::BlockOp) {
         let slot = self.slot(index);
         let block_size = slot.block_size;
@@ -453,6 +462,3 @@ fn drop_silently(dm: &mut Wire, itt: u32) -> Result<(), Close> {
 const fn is_transfer(opcode: u8) -> bool {
     matches!(opcode, 0x08 | 0x0A | 0x28 | 0x2A | 0xA8 | 0xAA | 0x88 | 0x8A)
 }
-
-/// The block size of a task without a logical unit, which never moves a block.
-const NO_UNIT_BLOCK: u32 = 512;

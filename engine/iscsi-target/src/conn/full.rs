@@ -83,13 +83,9 @@ impl Full {
     ///
     /// # Errors
     /// How it has to be closed.
-    // Inlined, and the header looked at where it is: an upcall is large, and this is done for every PDU.
-    #[inline]
     pub(crate) fn upcall(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, upcall: Upcall) -> Result<(), Close> {
-        if let Upcall::Control(control) = &upcall {
-            return self.control(dm, ctx, control);
-        }
         match upcall {
+            Upcall::Control(control) => self.control(dm, ctx, &control),
             Upcall::DataDone { tag, buf, status } => {
                 self.data_done(dm, ctx, tag, buf, status);
                 Ok(())
@@ -98,21 +94,19 @@ impl Full {
                 tracing::warn!(session = %self.session, "{violation}; closing the connection");
                 Err(Close::Now)
             }
-            // The owner of the connection looks for the end first, and a header was seen above.
-            Upcall::Terminated(_) | Upcall::Control(_) => Ok(()),
+            // The owner of the connection looks for the end first.
+            Upcall::Terminated(_) => Ok(()),
         }
     }
 
-    fn control(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, control: &Control) -> Result<(), Close> {
+    /// Handles a PDU. An error closes the connection.
+    pub(super) fn control(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, control: &Control) -> Result<(), Close> {
         self.proto.keepalive.heard(ctx.now.get());
-        let opcode = control.bhs.opcode();
-        if self.session.is_discovery()
-            && !matches!(opcode, Opcode::TEXT_REQUEST | Opcode::LOGOUT_REQUEST | Opcode::NOP_OUT)
-        {
-            // RFC 7143 §4.3: only text and logout; a ping does no harm.
-            return self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR);
+        if control.bhs.opcode() == Opcode::SCSI_COMMAND && !self.session.is_discovery() {
+            self.scsi_command(dm, ctx, control)?;
+        } else {
+            self.dispatch(dm, ctx, control)?;
         }
-        self.dispatch(dm, ctx, control)?;
         if self.held > 0 {
             // Whatever it was, its CmdSN may have closed a gap.
             self.deliver_held(dm, ctx);
@@ -120,9 +114,17 @@ impl Full {
         Ok(())
     }
 
+    /// A PDU other than a command. Apart, so that a command does not pay for the buffers some of them take.
+    #[inline(never)]
     fn dispatch(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, control: &Control) -> Result<(), Close> {
-        match control.bhs.opcode() {
-            Opcode::SCSI_COMMAND => self.scsi_command(dm, ctx, control),
+        let opcode = control.bhs.opcode();
+        if self.session.is_discovery()
+            && !matches!(opcode, Opcode::TEXT_REQUEST | Opcode::LOGOUT_REQUEST | Opcode::NOP_OUT)
+        {
+            // RFC 7143 §4.3: only text and logout; a ping does no harm.
+            return self.reject(dm, ctx, control, reject_reason::PROTOCOL_ERROR);
+        }
+        match opcode {
             Opcode::NOP_OUT => self.nop_out(dm, ctx, control),
             Opcode::TMF_REQUEST => self.task_management_request(dm, ctx, control),
             Opcode::TEXT_REQUEST => self.text_request(dm, ctx, control),

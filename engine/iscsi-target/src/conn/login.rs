@@ -149,7 +149,7 @@ impl Conn {
         let slots = Full::slots_for(depth);
         let mut units = SessionUnits::new(session.nexus, slots);
         for (lun, id, key) in joined.units {
-            units.add(lun, id, key);
+            units.add(lun, id, key, ctx.units.block_size(key));
         }
         if joined.reinstated {
             // RFC 7143 §6.3.5: the old nexus is lost, and with it what was bound to it.

@@ -77,7 +77,16 @@ impl Conn {
             if self.waits() {
                 break;
             }
-            let Some(upcall) = self.dm.poll() else { break };
+            let polled = self.dm.poll();
+            // A header is looked at where it is: it is large, and this is done for every PDU.
+            if let (Some(Upcall::Control(control)), State::Full(full), None) = (&polled, &mut self.state, self.closing)
+            {
+                if let Err(close) = full.control(&mut self.dm, ctx, control) {
+                    self.close(ctx, close);
+                }
+                continue;
+            }
+            let Some(upcall) = polled else { break };
             self.upcall(ctx, upcall);
         }
         self.finish_management(ctx);

@@ -10,22 +10,18 @@ use crate::job::{Stall, Step};
 use crate::slot::Phase;
 use crate::wire::Wire;
 
-/// A SCSI Response's data segment: two bytes of length, then sense data (RFC 7143 §11.4.7). Empty without sense.
+/// A SCSI Response's data segment: two bytes of length, then sense data (RFC 7143 §11.4.7).
 struct SenseSegment {
     bytes: [u8; 2 + scsi::limits::SENSE],
     len: usize,
 }
 
 impl SenseSegment {
-    const EMPTY: Self = Self { bytes: [0; 2 + scsi::limits::SENSE], len: 0 };
-
-    #[cold]
     fn new(sense: &Sense, format: SenseFormat) -> Self {
-        let mut this = Self::EMPTY;
-        let len = sense.encode(format, &mut this.bytes[2..]);
-        this.bytes[..2].copy_from_slice(&(len as u16).to_be_bytes());
-        this.len = len + 2;
-        this
+        let mut bytes = [0; 2 + scsi::limits::SENSE];
+        let len = sense.encode(format, &mut bytes[2..]);
+        bytes[..2].copy_from_slice(&(len as u16).to_be_bytes());
+        Self { bytes, len: len + 2 }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -36,16 +32,35 @@ impl SenseSegment {
 impl Full {
     /// Queues the SCSI Response. Everything the task had to move has been handed to the datamover or the medium.
     pub(crate) fn respond(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> Step {
-        let outcome = self.peek(index).outcome();
-        let segment = match &outcome.sense {
-            None => SenseSegment::EMPTY,
-            Some(sense) => SenseSegment::new(sense, self.sense_format(ctx, index)),
+        let slot = self.peek(index);
+        let status = match &slot.outcome {
+            None => slot.op.as_ref().map_or(Status::Good, |op| op.success().status),
+            Some(Outcome { status, sense: None }) => *status,
+            Some(Outcome { sense: Some(sense), .. }) => return self.respond_with_sense(dm, ctx, index, *sense),
         };
+        self.respond_with(dm, ctx, index, status, &[])
+    }
+
+    #[cold]
+    fn respond_with_sense(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, sense: Sense) -> Step {
+        let segment = SenseSegment::new(&sense, self.sense_format(ctx, index));
+        self.respond_with(dm, ctx, index, Status::CheckCondition, segment.bytes())
+    }
+
+    #[inline(always)]
+    fn respond_with(
+        &mut self,
+        dm: &mut Wire,
+        ctx: &mut Context<'_>,
+        index: u16,
+        status: Status,
+        segment: &[u8],
+    ) -> Step {
         let (proto, slot) = self.parts(index);
         slot.phase = Phase::Responding;
         slot.leave(&mut proto.window);
-        let bhs = proto.scsi_response(slot.itt, outcome.status as u8, slot.residual(), slot.data_sn, segment.len);
-        if dm.send_response(&bhs, segment.bytes(), &slot.remote).is_err() {
+        let bhs = proto.scsi_response(slot.itt, status as u8, slot.residual(), slot.data_sn, segment.len());
+        if dm.send_response(&bhs, segment, &slot.remote).is_err() {
             proto.return_numbers();
             slot.rejoin(&mut proto.window);
             ctx.stats.transmit_waits += 1;
@@ -66,6 +81,7 @@ impl Full {
     }
 
     /// The response is queued: the task is over for the initiator.
+    #[inline(always)]
     pub(crate) fn answered(&mut self, ctx: &mut Context<'_>, index: u16) {
         let (proto, slot) = self.parts(index);
         slot.phase = Phase::Responded;
@@ -94,6 +110,7 @@ impl Full {
     }
 
     /// Ends a task that never got as far as a slot with a status of its own.
+    #[cold]
     pub(crate) fn refuse_command(
         &mut self,
         dm: &mut Wire,
@@ -108,6 +125,7 @@ impl Full {
     }
 
     /// Rejects a PDU (RFC 7143 §11.17). If its CmdSN was the expected one it is spent, so that no gap is left.
+    #[cold]
     pub(crate) fn reject(
         &mut self,
         dm: &mut Wire,
@@ -128,6 +146,7 @@ impl Full {
 
     /// Rejects a PDU whose data arrived damaged (RFC 7143 §7.8). Its task ends with a status of its own, so a Reject
     /// for which there is no room just now is left out.
+    #[cold]
     pub(crate) fn reject_damaged(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, bhs: &Bhs) {
         ctx.stats.rejects += 1;
         let reject = self.proto.reject(reject_reason::DATA_DIGEST_ERROR);

@@ -18,6 +18,8 @@ pub struct SessionUnit {
     pub lost: bool,
     /// The core's way to it.
     pub local: Key,
+    /// Bytes of a logical block, which never change.
+    pub block_size: u32,
     /// What this nexus has to know about it.
     pub nexus: Nexus,
     /// The order of this nexus's tasks.
@@ -43,13 +45,14 @@ impl SessionUnits {
         Self { nexus, by_lun: vec![None; LUNS_PER_TARGET], entries: Vec::new(), luns: Vec::new(), depth }
     }
 
-    /// Adds a unit.
-    pub fn add(&mut self, lun: u16, id: u64, local: Key) {
+    /// Adds a unit that the core reaches by `local`.
+    pub fn add(&mut self, lun: u16, id: u64, local: Key, block_size: u32) {
         let unit = SessionUnit {
             lun,
             id,
             lost: false,
             local,
+            block_size,
             nexus: Nexus::new(self.nexus),
             tasks: TaskSet::default(),
             blocked: IndexQueue::new(self.depth),

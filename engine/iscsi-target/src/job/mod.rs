@@ -114,24 +114,25 @@ impl Full {
             return;
         };
         slot.outstanding -= 1;
+        let chunk = usize::from(tag.kind() & 0x0F);
+        if tag.kind() & 0xF0 == kind::PUT {
+            slot.chunks[chunk].state = ChunkState::Finished;
+            ctx.give(buf, slot.local);
+            if slot.phase == Phase::Responded {
+                return self.retire(ctx, index);
+            }
+            if slot.phase == Phase::Moving {
+                while slot.used > 0 && slot.chunks[usize::from(slot.head)].state == ChunkState::Finished {
+                    slot.pop_chunk();
+                }
+            }
+            return self.advance(dm, ctx, index);
+        }
         if let DataStatus::DigestError(bhs) = status {
             self.reject_damaged(dm, ctx, &bhs);
         }
         let slot = self.slot(index);
-        let chunk = usize::from(tag.kind() & 0x0F);
         match tag.kind() & 0xF0 {
-            kind::PUT => {
-                slot.chunks[chunk].state = ChunkState::Finished;
-                ctx.give(buf, slot.local);
-                if slot.phase == Phase::Responded {
-                    return self.retire(ctx, index);
-                }
-                if slot.phase == Phase::Moving {
-                    while slot.used > 0 && slot.chunks[usize::from(slot.head)].state == ChunkState::Finished {
-                        slot.pop_chunk();
-                    }
-                }
-            }
             kind::EARLY_IMMEDIATE | kind::EARLY => {
                 slot.fetching -= 1;
                 slot.early = Some(buf);
@@ -145,6 +146,9 @@ impl Full {
                     dm.refuse_unsolicited(slot.itt);
                 }
                 self.fetched(ctx, index, chunk, status);
+                if self.write_at_once(dm, ctx, index, chunk) {
+                    return;
+                }
             }
         }
         self.advance(dm, ctx, index);
@@ -191,7 +195,7 @@ impl Full {
             return;
         };
         slot.outstanding -= 1;
-        returned(slot, usize::from(done.tag.kind() & 0x0F), done);
+        returned(slot, usize::from(done.tag.kind() & 0x0F), done.status, done.data);
         self.advance(dm, ctx, index);
     }
 
@@ -230,13 +234,13 @@ impl Full {
         lba: u64,
         blocks: u64,
     ) -> Step {
-        let Some((key, io)) = self.io(index, chunk, op, lba, blocks) else { return Ok(()) };
-        match ctx.units.run(key, io) {
-            Ok(done) => {
-                returned(self.slot(index), chunk, done);
+        let Some((key, mut io)) = self.io(index, chunk, op, lba, blocks) else { return Ok(()) };
+        match ctx.units.run(key, &mut io) {
+            Some(status) => {
+                returned(self.slot(index), chunk, status, io.data);
                 Ok(())
             }
-            Err(io) => self.hand_over(ctx, index, chunk, key, io),
+            None => self.hand_over(ctx, index, chunk, key, io),
         }
     }
 
@@ -336,15 +340,15 @@ impl Full {
 }
 
 /// A device is done with a chunk.
-fn returned(slot: &mut Slot, chunk: usize, done: Done) {
+fn returned(slot: &mut Slot, chunk: usize, status: bdev::Status, data: Option<Buf>) {
     let piece = &mut slot.chunks[chunk];
-    piece.buf = done.data;
-    if done.status == bdev::Status::Ok {
+    piece.buf = data;
+    if status == bdev::Status::Ok {
         piece.state = ChunkState::Returned;
     } else {
         piece.state = ChunkState::Finished;
         let (op, lba) = slot.op.map_or((Op::Read, 0), |op| (device_op(&op), op.lba));
-        slot.fail(sense::of_device(done.status, op, lba));
+        slot.fail(sense::of_device(status, op, lba));
     }
 }
 

@@ -13,17 +13,18 @@ use crate::slot::{Chunk, ChunkState, Slot, kind};
 use crate::wire::Wire;
 
 impl Full {
-    /// A read whose data the device shows in memory of its own goes out at once, in one piece. `false`, and nothing was
-    /// done, where it does not: the task has to be advanced.
-    pub(crate) fn read_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> bool {
+    /// A read whose data the device shows in memory of its own goes out at once, in one piece. Where it does not,
+    /// advancing the task finds it as it is.
+    pub(crate) fn read_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) {
         // A digest has to be of the very bytes that are sent, which may change in memory of the medium.
         if self.proto.parameters.data_digest {
-            return false;
+            return;
         }
         let slot = self.slot(index);
-        let blocks = slot.blocks_in(slot.total.saturating_add(slot.block_size - 1));
+        let Some(bytes) = slot.to_whole_blocks(slot.total) else { return };
+        let blocks = slot.blocks_in(bytes);
         let shown = slot.local.and_then(|key| ctx.units.read_in_place(key, op.lba, blocks.into()));
-        let Some(data) = shown else { return false };
+        let Some(data) = shown else { return };
         ctx.stats.lent += 1;
         slot.begun = slot.total;
         slot.used = 1;
@@ -33,7 +34,6 @@ impl Full {
         if put.is_err() || !self.peek(index).answered && self.respond(dm, ctx, index).is_err() {
             self.stall(index);
         }
-        true
     }
 
     pub(super) fn advance_read(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
@@ -75,7 +75,7 @@ impl Full {
         let lend = !self.proto.parameters.data_digest;
         let slot = self.peek(index);
         // Near 4 GiB the last, partial block is left for a chunk of its own.
-        let bytes = left.checked_next_multiple_of(slot.block_size).unwrap_or(slot.whole_blocks(left));
+        let bytes = slot.to_whole_blocks(left).unwrap_or(slot.whole_blocks(left));
         let buf = self.memory(ctx, index, Op::Read, lba, bytes, lend)?;
         let slot = self.slot(index);
         let room = slot.whole_blocks(u32::try_from(buf.capacity()).unwrap_or(u32::MAX));

@@ -1,12 +1,12 @@
 //! WRITE: from the initiator to the medium. Chunks are fetched and written independently of each other.
 
 use bdev::Op;
-use scsi::{BlockOp, Outcome, Status};
+use scsi::{BlockKind, BlockOp, Outcome, Status};
 
 use super::{Step, lba_at};
 use crate::conn::Full;
 use crate::context::Context;
-use crate::slot::{Chunk, ChunkState};
+use crate::slot::{Chunk, ChunkState, Phase};
 use crate::wire::Wire;
 
 impl Full {
@@ -59,7 +59,11 @@ impl Full {
         let lend = whole && !digest && write.is_some();
         let block_size = slot.block_size;
         let burst = slot.whole_blocks(max_burst).max(block_size);
-        let want = if lend { left.min(burst.max(unasked.next_multiple_of(block_size))) } else { left.max(unasked) };
+        let want = if lend {
+            left.min(burst.max(slot.to_whole_blocks(unasked).unwrap_or(u32::MAX)))
+        } else {
+            left.max(unasked)
+        };
         let lba = write.map_or(0, |op| lba_at(op, offset, slot));
         let buf = self.memory(ctx, index, Op::Write, lba, want, lend);
         let slot = self.slot(index);
@@ -97,30 +101,65 @@ impl Full {
 
     /// Moves every chunk on: asks for its bytes, gives it to the device, retires it.
     fn push_chunks(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) -> Step {
-        let slot = self.slot(index);
-        for n in 0..slot.used {
-            let slot = self.slot(index);
+        for n in 0..self.peek(index).used {
+            let slot = self.peek(index);
             let chunk = slot.nth(n);
             if slot.chunks[chunk].state == ChunkState::Filling {
                 self.fetch(dm, ctx, index, chunk)?;
             }
-            let slot = self.slot(index);
-            if slot.chunks[chunk].state == ChunkState::Full {
-                let piece = &mut slot.chunks[chunk];
-                let (len, offset) = (piece.len, piece.offset);
-                if let Some(buf) = &mut piece.buf {
-                    buf.set_len(len as usize);
-                }
-                let (lba, blocks) = (lba_at(op, offset, slot), u64::from(slot.blocks_in(len)));
-                self.transfer(ctx, index, chunk, Op::Write, lba, blocks)?;
-            }
-            let slot = self.slot(index);
-            if slot.chunks[chunk].state == ChunkState::Returned {
-                slot.finished += slot.chunks[chunk].len;
-                self.finish_chunk(ctx, index, chunk);
-            }
+            self.write_chunk(ctx, index, chunk, op)?;
         }
         Ok(())
+    }
+
+    /// Gives a chunk that is full to the device, and retires one that came back.
+    #[inline]
+    fn write_chunk(&mut self, ctx: &mut Context<'_>, index: u16, chunk: usize, op: &BlockOp) -> Step {
+        let slot = self.slot(index);
+        let piece = &mut slot.chunks[chunk];
+        let (len, offset) = (piece.len, piece.offset);
+        if piece.state == ChunkState::Full {
+            if let Some(buf) = &mut piece.buf {
+                buf.set_len(len as usize);
+            }
+            let (lba, blocks) = (lba_at(op, offset, slot), u64::from(slot.blocks_in(len)));
+            self.transfer(ctx, index, chunk, Op::Write, lba, blocks)?;
+        }
+        let slot = self.slot(index);
+        if slot.chunks[chunk].state == ChunkState::Returned {
+            slot.finished += len;
+            self.finish_chunk(ctx, index, chunk);
+        }
+        Ok(())
+    }
+
+    /// A write of one piece, none of which comes unasked, asks for it at once, without passing the states of those that
+    /// take several. Where it cannot, advancing the task finds it as it is.
+    pub(crate) fn ask_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) {
+        if self.begin_chunk(ctx, index, Some(op)).is_ok() {
+            let chunk = self.peek(index).nth(0);
+            // A stall shows again when the task is advanced.
+            let _ = self.fetch(dm, ctx, index, chunk);
+        }
+    }
+
+    /// Ends a write whose only piece has just come, if the device takes it at once. `false`: it has to be advanced.
+    pub(super) fn write_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize) -> bool {
+        let slot = self.peek(index);
+        let piece = &slot.chunks[chunk];
+        let whole = slot.used == 1 && piece.len == slot.total && piece.state == ChunkState::Full;
+        let Some(op) = slot.op.filter(|op| op.kind == BlockKind::Write && whole) else { return false };
+        if slot.phase != Phase::Moving || slot.outcome.is_some() || self.write_chunk(ctx, index, chunk, &op).is_err() {
+            return false;
+        }
+        let slot = self.peek(index);
+        if slot.finished != slot.total {
+            return false;
+        }
+        if self.respond(dm, ctx, index).is_err() {
+            self.stall(index);
+        }
+        true
     }
 
     /// The chunk's memory is not needed any more.

@@ -77,7 +77,7 @@ impl Worker {
                 full.abort_removed(&mut conn.dm, ctx, id);
             }
             for (lun, id, key) in joined {
-                full.units.add(lun, id, key);
+                full.units.add(lun, id, key, ctx.units.block_size(key));
             }
             if changed {
                 full.units.raise_all(UnitAttention::ReportedLunsChanged);

@@ -14,7 +14,7 @@ mod window;
 pub use keepalive::{Keepalive, KeepaliveStep};
 pub use reply::Residual;
 pub use task_management::{Affected, TaskManagement};
-pub use task_map::TaskMap;
+pub use task_map::{TaskMap, Vacancy};
 pub use window::{Admission, CommandWindow};
 
 use primitives::Serial;

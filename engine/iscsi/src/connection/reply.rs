@@ -38,6 +38,7 @@ impl Residual {
 impl FullFeature {
     /// SCSI Response. Its data segment, when there is one, is the sense length (2 bytes) and sense data. `data_pdus` is
     /// the number of Data-In and R2T PDUs sent for the command.
+    #[inline]
     pub fn scsi_response(&mut self, itt: u32, status: u8, residual: Residual, data_pdus: u32, segment: usize) -> Bhs {
         let Numbers { stat_sn, exp_cmd_sn, max_cmd_sn } = self.take_numbers();
         let response = ScsiResponse {

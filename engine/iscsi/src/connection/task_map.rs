@@ -17,6 +17,13 @@ pub struct TaskMap {
     entries: Box<[Entry]>,
 }
 
+/// A tag that no live task has: what [`TaskMap::fill`] needs to know, looked up once.
+#[derive(Debug)]
+pub struct Vacancy {
+    itt: u32,
+    home: usize,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     itt: u32,
@@ -40,14 +47,28 @@ impl TaskMap {
     #[must_use]
     #[inline]
     pub fn insert(&mut self, itt: u32, slot: u16) -> bool {
-        if itt == RESERVED_TAG || self.get(itt).is_some() {
-            return false;
-        }
+        self.vacancy(itt).is_some_and(|vacancy| self.fill(vacancy, slot))
+    }
+
+    /// A tag that no live task has, for [`TaskMap::fill`]; `None` if one has it.
+    #[must_use]
+    #[inline]
+    pub fn vacancy(&self, itt: u32) -> Option<Vacancy> {
         let home = self.home(itt);
+        if self.find(home, itt).is_some() { None } else { Some(Vacancy { itt, home }) }
+    }
+
+    /// Enters a task under a tag that was vacant, and still is: nothing was entered meanwhile. `false`, and nothing
+    /// changes, when the tag is the reserved one, or the slot is in use or does not exist.
+    #[must_use]
+    #[inline]
+    pub fn fill(&mut self, vacancy: Vacancy, slot: u16) -> bool {
+        let Vacancy { itt, home } = vacancy;
+        debug_assert!(self.get(itt).is_none(), "the tag has been entered meanwhile");
         let (Some(head), Some(entry)) = (self.heads.get_mut(home), self.entries.get_mut(usize::from(slot))) else {
             return false;
         };
-        if entry.itt != RESERVED_TAG {
+        if itt == RESERVED_TAG || entry.itt != RESERVED_TAG {
             return false;
         }
         *entry = Entry { itt, next: *head };
@@ -59,7 +80,12 @@ impl TaskMap {
     #[must_use]
     #[inline]
     pub fn get(&self, itt: u32) -> Option<u16> {
-        let mut at = self.heads[self.home(itt)];
+        self.find(self.home(itt), itt)
+    }
+
+    #[inline]
+    fn find(&self, home: usize, itt: u32) -> Option<u16> {
+        let mut at = self.heads[home];
         // Ends: a slot stands in one chain once.
         while let Some(entry) = self.entries.get(usize::from(at)) {
             if entry.itt == itt {

@@ -163,11 +163,12 @@ impl Core {
         self.phase
     }
 
-    /// Polls every poller once.
+    /// Polls every poller once, after they were left out of so many turns.
     #[inline(always)]
-    pub(crate) fn poll(&mut self) -> Progress {
+    pub(crate) fn poll(&mut self, rested: u32) -> Progress {
         let mut turn = Turn {
             now: self.now,
+            rested,
             core: self.handle.id,
             pools: &mut self.pools,
             locals: &mut self.locals,

@@ -61,6 +61,10 @@ pub trait Poller {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Progress {
+    /// Nothing was there to do, and nothing will be for a while: the poller may be left out of the next
+    /// [`REST_TURNS`](crate::limits::REST_TURNS) turns, unless a job or a task runs on its core or its
+    /// [`Poller::deadline`] comes. What happens meanwhile anywhere else it may find that much later.
+    Rest,
     /// Nothing was there to do.
     Idle,
     /// Something was done; the reactor does not sleep now.
@@ -79,9 +83,9 @@ impl Progress {
         matches!(self, Self::Busy)
     }
 
-    /// `Busy` if either is.
+    /// The busier of both.
     pub const fn or(self, other: Self) -> Self {
-        Self::from_bool(self.is_busy() || other.is_busy())
+        if self as u8 >= other as u8 { self } else { other }
     }
 }
 
@@ -100,6 +104,8 @@ pub enum Drained {
 pub struct Turn<'a> {
     /// The time, read once for the whole turn.
     pub now: Nanos,
+    /// Turns the pollers were left out of just before this one, because all of them said [`Progress::Rest`].
+    pub rested: u32,
     /// The core this is.
     pub core: CoreId,
     /// The core's DMA buffers.

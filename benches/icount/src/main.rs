@@ -63,8 +63,8 @@ enum What {
         /// With a portal open for iSCSI and soft-iWARP, as the daemon opens it.
         #[arg(long)]
         portal: bool,
-        /// Turns of the first window; the second has twice as many.
-        #[arg(long, default_value_t = 1000)]
+        /// Turns of the first window; the second has twice as many. Whole rests, so that both have the same share.
+        #[arg(long, default_value_t = 16_000)]
         count: u64,
     },
     /// Prints what it was compiled for.

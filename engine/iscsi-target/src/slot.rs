@@ -286,6 +286,11 @@ impl Slot {
         Some(self.whole_blocks(bytes.checked_add(self.block_size - 1)?))
     }
 
+    /// What the initiator sends is what the command writes, no more and no less.
+    pub fn is_whole(&self) -> bool {
+        self.total == self.out_length() && u64::from(self.total) == self.expected
+    }
+
     /// How the task will end if nothing fails any more.
     pub fn outcome(&self) -> Outcome {
         self.outcome.unwrap_or_else(|| self.op.map_or(Outcome::GOOD, |op| op.success()))

@@ -313,11 +313,11 @@ impl Worker {
         self.fabric.tick();
     }
 
-    /// Nothing is there to do in this turn, as far as can be seen without asking anybody: what most turns of a core
-    /// without connections find, in a few instructions.
+    /// Nothing is there to do, as far as can be seen without asking the kernel about portals, and only a job or a task
+    /// will bring something: what most turns of a core without connections find, in a few instructions.
     #[inline]
     fn is_still(&self, now: Nanos) -> bool {
-        let asks = self.unasked >= LOOK_EVERY || self.epoll.len() != self.portals.len();
+        let asks = self.epoll.len() != self.portals.len();
         let ready = !self.active.is_empty() || self.portals.any_ready() || self.strangers.any_ready();
         let housekeeping = now >= self.next_tick || self.draining;
         !(asks || ready || housekeeping || self.units.inflight() > 0) && self.fabric.is_still()
@@ -382,11 +382,14 @@ impl Worker {
 
 impl Poller for Worker {
     fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if self.is_still(turn.now) {
+        let still = self.is_still(turn.now);
+        self.unasked = self.unasked.saturating_add(turn.rested);
+        if still && self.unasked < LOOK_EVERY {
             self.unasked += 1;
-            return Progress::Idle;
+            return Progress::Rest;
         }
-        self.turn(turn)
+        let progress = self.turn(turn);
+        if still && !progress.is_busy() { Progress::Rest } else { progress }
     }
 
     fn name(&self) -> &'static str {

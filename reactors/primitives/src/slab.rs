@@ -77,13 +77,19 @@ impl<T> Slab<T> {
     #[must_use]
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
-        self.slots.get(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_ref()
+        match self.slots.get(key.index as usize) {
+            Some(slot) if slot.generation == key.generation => slot.value.as_ref(),
+            _ => None,
+        }
     }
 
     /// The entry of `key`, unless it is gone.
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_mut()
+        match self.slots.get_mut(key.index as usize) {
+            Some(slot) if slot.generation == key.generation => slot.value.as_mut(),
+            _ => None,
+        }
     }
 
     /// The current entry at `index` and its key.

@@ -7,7 +7,7 @@ mod tests;
 pub use pollers::{Failure, PollersFull};
 
 use crate::clock::Nanos;
-use crate::limits::{DRAIN_NAP, Limits, TIMERS_PER_TURN};
+use crate::limits::{DRAIN_NAP, Limits, REST_TURNS, TIMERS_PER_TURN};
 use crate::mail::{Inbox, Mail};
 use crate::panics::guarded;
 use crate::percore::{Core, CoreId, Phase};
@@ -32,7 +32,19 @@ pub struct Reactor {
     phase: Phase,
     drained: bool,
     last: Last,
+    rest: Rest,
     failure: Option<Failure>,
+}
+
+/// The turns that resting pollers are left out of.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    /// That are left.
+    left: u32,
+    /// That were taken.
+    taken: u32,
+    /// Until this instant, if that comes first.
+    until: Nanos,
 }
 
 /// The last turn: the time until the next one is booked as what it was.
@@ -83,12 +95,14 @@ impl Reactor {
             phase: Phase::Running,
             drained: false,
             last: Last::None,
+            rest: Rest::default(),
             failure: None,
         }
     }
 
     /// The core, between turns.
     pub fn core(&mut self) -> RefMut<'_, Core> {
+        self.rest.left = 0;
         self.core.borrow_mut()
     }
 
@@ -109,7 +123,7 @@ impl Reactor {
     /// The boundary that a poller's panic stops at is drawn around all of them, as it costs as much as the rest of a
     /// turn that finds nothing.
     pub fn turns(&mut self, limit: u32, mut clock: impl FnMut() -> Nanos) -> Progress {
-        let (mut left, mut progress) = (limit, Progress::Idle);
+        let (mut left, mut progress) = (limit, Progress::Rest);
         loop {
             let caught = guarded(|| {
                 while left > 0 {
@@ -120,7 +134,7 @@ impl Reactor {
                     }
                 }
             });
-            let Err(message) = caught else { return progress };
+            let Err(message) = caught else { return Progress::from_bool(progress.is_busy()) };
             if !self.core.borrow_mut().pollers.set_aside_polled(&message) {
                 std::panic::resume_unwind(Box::new(message));
             }
@@ -136,17 +150,33 @@ impl Reactor {
         }
         self.stats.now.set(now.get());
         self.stats.turns.add(1);
+        let rests = self.rest.left > 0 && now < self.rest.until;
+        if rests && self.inbox.is_empty() && !self.executor.wants_turn(now) {
+            self.rest.left -= 1;
+            self.rest.taken += 1;
+            return Progress::Rest;
+        }
         self.executor.set_now(now);
         let mut progress = self.turn_core(now);
-        if self.executor.wants_turn() {
+        if self.executor.wants_turn(now) {
             progress = progress.or(self.run_tasks());
         }
         self.last = Last::Idle;
-        if progress.is_busy() {
-            self.last = Last::Busy;
-            self.stats.busy_turns.add(1);
+        match progress {
+            Progress::Rest => self.begin_rest(),
+            Progress::Idle => {}
+            Progress::Busy => {
+                self.last = Last::Busy;
+                self.stats.busy_turns.add(1);
+            }
         }
         progress
+    }
+
+    /// All pollers rest: they are left out of the next turns, as long as nothing happens here.
+    fn begin_rest(&mut self) {
+        let until = self.core.borrow_mut().pollers.deadline().unwrap_or(Nanos::MAX);
+        self.rest = Rest { left: if self.phase == Phase::Running { REST_TURNS } else { 0 }, taken: 0, until };
     }
 
     /// Mailbox and pollers.
@@ -154,12 +184,14 @@ impl Reactor {
     fn turn_core(&mut self, now: Nanos) -> Progress {
         let core = &mut *self.core.borrow_mut();
         core.now = now;
-        let mut progress = Progress::Idle;
+        self.rest.left = 0;
+        let rested = std::mem::take(&mut self.rest.taken);
+        let mut progress = Progress::Rest;
         if !self.inbox.is_empty() {
             receive(&self.inbox, core);
             progress = Progress::Busy;
         }
-        progress = progress.or(core.poll());
+        progress = progress.or(core.poll(rested));
         if core.phase != Phase::Running || core.pollers.has_failed() {
             (self.phase, self.drained) = (core.phase, core.drain());
             let failure = core.pollers.take_failure();
@@ -219,6 +251,7 @@ impl Reactor {
     /// Announces sleep to pollers and producers. Take one more turn, and sleep only if that was idle and
     /// [`Reactor::may_sleep`] still holds; then, whether slept or not, [`Reactor::disarm`].
     pub fn arm(&mut self) {
+        self.rest.left = 0;
         self.core.borrow_mut().pollers.before_sleep();
         self.inbox.bell().arm();
     }
@@ -226,6 +259,7 @@ impl Reactor {
     /// Ends the announcement.
     pub fn disarm(&mut self) {
         self.inbox.bell().disarm();
+        self.rest.left = 0;
         self.core.borrow_mut().pollers.after_wake();
     }
 

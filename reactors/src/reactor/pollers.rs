@@ -71,22 +71,24 @@ impl PollerSet {
     /// and then this again, which goes on behind the culprit.
     #[inline(always)]
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
-        let mut busy = 0;
+        let (mut busy, mut progress) = (0, Progress::Rest);
         if self.polled == NOBODY {
             self.polled = 0;
         }
         while let Some(entry) = self.entries.get_mut(self.polled) {
-            if entry.poller.poll(turn).is_busy() {
+            let found = entry.poller.poll(turn);
+            if found.is_busy() {
                 entry.stats.busy_polls.add(1);
                 busy += 1;
             }
+            progress = progress.or(found);
             self.polled += 1;
         }
         self.polled = NOBODY;
         if busy > 0 {
             self.stats.busy_polls.add(busy);
         }
-        Progress::from_bool(busy > 0)
+        progress
     }
 
     /// The poller that was being polled panicked; `false` if none was.

@@ -1,3 +1,5 @@
+mod rest;
+
 use super::*;
 use crate::poller::{Drained, Poller, PollerId, Turn};
 use crate::ring::Ring;

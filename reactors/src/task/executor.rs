@@ -91,11 +91,10 @@ impl Executor {
         self.spawner.shared.now.set(now);
     }
 
-    /// Whether [`Executor::run`] may find anything to do at the time set. Cheap; errs on the side of yes.
+    /// Whether [`Executor::run`] may find anything to do at this time. Cheap; errs on the side of yes.
     #[inline]
-    pub(crate) fn wants_turn(&self) -> bool {
-        let shared = &*self.spawner.shared;
-        shared.now.get() >= shared.attention.get() || !self.ready.queue.is_empty()
+    pub(crate) fn wants_turn(&self, now: Nanos) -> bool {
+        now >= self.spawner.shared.attention.get() || !self.ready.queue.is_empty()
     }
 
     /// Fires up to `timers` timers that are due and then polls up to `polls` tasks.

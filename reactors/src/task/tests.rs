@@ -19,7 +19,7 @@ fn run(executor: &mut Executor, polls: usize) -> super::executor::Ran {
 /// Lets it be `now`; returns how many timers fired.
 fn at(executor: &mut Executor, now: Nanos) -> usize {
     executor.set_now(now);
-    if executor.wants_turn() { executor.run(9, 0).fired } else { 0 }
+    if executor.wants_turn(executor.spawner().now()) { executor.run(9, 0).fired } else { 0 }
 }
 
 type Log = Rc<RefCell<Vec<u32>>>;

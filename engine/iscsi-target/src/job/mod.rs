@@ -209,13 +209,14 @@ impl Full {
         len: u32,
         lend: bool,
     ) -> Result<Buf, Stall> {
-        let block_size = self.block_size(index);
-        if lend && let Some(key) = self.peek(index).local {
-            let blocks = u64::from(len).div_ceil(u64::from(block_size));
-            if let Some(buf) = ctx.units.lend(key, op, lba, blocks) {
-                ctx.stats.lent += 1;
-                return Ok(buf);
-            }
+        let slot = self.peek(index);
+        // A device that lends anything lends whole blocks.
+        if let Some(key) = slot.local.filter(|_| lend)
+            && let Some(bytes) = slot.to_whole_blocks(len)
+            && let Some(buf) = ctx.units.lend(key, op, lba, slot.blocks_in(bytes).into())
+        {
+            ctx.stats.lent += 1;
+            return Ok(buf);
         }
         ctx.pools.take((len as usize).min(LARGE_BUFFER)).ok_or_else(|| {
             ctx.stats.buffer_waits += 1;
@@ -288,18 +289,25 @@ impl Full {
     /// Asks the initiator for the rest of a chunk, or awaits what it sends unasked.
     pub(crate) fn fetch(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize) -> Step {
         let max_burst = self.proto.parameters.max_burst;
-        let numbers = self.proto.numbers();
-        let owner = self.owner();
         let slot = self.slot(index);
         let unsolicited = slot.unsolicited > 0;
         let piece = &mut slot.chunks[chunk];
         let Some(sink) = piece.buf.take() else { return Ok(()) };
-        let missing = piece.len - piece.have;
         let len = if unsolicited {
             slot.unsolicited.min(sink.capacity() as u32 - piece.have)
         } else {
-            missing.min(max_burst)
+            (piece.len - piece.have).min(max_burst)
         };
+        self.get(dm, ctx, index, chunk, sink, len)
+    }
+
+    /// Asks for `len` bytes of a chunk into its memory, `sink`, behind what it has.
+    #[inline]
+    fn get(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize, sink: Buf, len: u32) -> Step {
+        let owner = self.owner();
+        let (proto, slot) = self.parts(index);
+        let unsolicited = slot.unsolicited > 0;
+        let piece = &mut slot.chunks[chunk];
         piece.asked = len;
         piece.asked_unsolicited = unsolicited;
         let start = piece.have;
@@ -315,7 +323,7 @@ impl Full {
             solicited_from: slot.solicited_from,
             unsolicited,
             r2t_sn: slot.data_sn,
-            numbers,
+            numbers: proto.numbers(),
         };
         match dm.get_data(get) {
             Ok(()) => {

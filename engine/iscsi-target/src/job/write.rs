@@ -1,6 +1,7 @@
 //! WRITE: from the initiator to the medium. Chunks are fetched and written independently of each other.
 
 use bdev::Op;
+use reactors::limits::LARGE_BUFFER;
 use scsi::{BlockKind, BlockOp, Outcome, Status};
 
 use super::{Step, lba_at};
@@ -55,8 +56,7 @@ impl Full {
         let unasked = if offset == 0 { slot.immediate_len + slot.unsolicited } else { 0 };
         // The device's memory is filled in place only when nothing can go wrong with the bytes on the way that the
         // initiator would not be told about as a failed write, and when all of them belong to the medium.
-        let whole = slot.total == slot.out_length() && u64::from(slot.total) == slot.expected;
-        let lend = whole && !digest && write.is_some();
+        let lend = slot.is_whole() && !digest && write.is_some();
         let block_size = slot.block_size;
         let burst = slot.whole_blocks(max_burst).max(block_size);
         let want = if lend {
@@ -136,11 +136,21 @@ impl Full {
     /// A write of one piece, none of which comes unasked, asks for it at once, without passing the states of those that
     /// take several. Where it cannot, advancing the task finds it as it is.
     pub(crate) fn ask_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, op: &BlockOp) {
-        if self.begin_chunk(ctx, index, Some(op)).is_ok() {
-            let chunk = self.peek(index).nth(0);
-            // A stall shows again when the task is advanced.
-            let _ = self.fetch(dm, ctx, index, chunk);
+        let parameters = &self.proto.parameters;
+        let (most, digest) = (parameters.max_burst.min(LARGE_BUFFER as u32), parameters.data_digest);
+        let slot = self.peek(index);
+        let len = slot.total;
+        if len > most || slot.early.is_some() {
+            return;
         }
+        let Ok(sink) = self.memory(ctx, index, Op::Write, op.lba, len, !digest && slot.is_whole()) else { return };
+        let slot = self.slot(index);
+        slot.begun = len;
+        slot.used = 1;
+        let chunk = slot.nth(0);
+        slot.chunks[chunk] = Chunk { len, state: ChunkState::Filling, ..Chunk::default() };
+        // A stall shows again when the task is advanced.
+        let _ = self.get(dm, ctx, index, chunk, sink, len);
     }
 
     /// Ends a write whose only piece has just come, if the device takes it at once. `false`: it has to be advanced.

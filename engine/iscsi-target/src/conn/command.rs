@@ -62,7 +62,9 @@ impl Full {
             }
         }
         self.place_immediate(dm, ctx, index, control);
-        self.advance(dm, ctx, index);
+        if !self.write_at_once(dm, ctx, index) {
+            self.advance(dm, ctx, index);
+        }
         Ok(())
     }
 

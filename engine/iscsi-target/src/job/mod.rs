@@ -146,7 +146,7 @@ impl Full {
                     dm.refuse_unsolicited(slot.itt);
                 }
                 self.fetched(ctx, index, chunk, status);
-                if self.write_at_once(dm, ctx, index, chunk) {
+                if self.write_at_once(dm, ctx, index) {
                     return;
                 }
             }
@@ -260,7 +260,7 @@ impl Full {
     }
 
     /// The operation on a chunk, and the unit it goes to.
-    fn io(&mut self, index: u16, chunk: usize, op: Op, lba: u64, blocks: u64) -> Option<(Key, Io)> {
+    pub(super) fn io(&mut self, index: u16, chunk: usize, op: Op, lba: u64, blocks: u64) -> Option<(Key, Io)> {
         let owner = self.owner();
         let slot = self.slot(index);
         let key = slot.local?;

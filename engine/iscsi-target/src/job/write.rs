@@ -4,7 +4,7 @@ use bdev::Op;
 use reactors::limits::LARGE_BUFFER;
 use scsi::{BlockKind, BlockOp, Outcome, Status};
 
-use super::{Step, lba_at};
+use super::{Step, lba_at, returned};
 use crate::conn::Full;
 use crate::context::Context;
 use crate::slot::{Chunk, ChunkState, Phase};
@@ -153,18 +153,36 @@ impl Full {
         let _ = self.get(dm, ctx, index, chunk, sink, len);
     }
 
-    /// Ends a write whose only piece has just come, if the device takes it at once. `false`: it has to be advanced.
-    pub(super) fn write_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16, chunk: usize) -> bool {
-        let slot = self.peek(index);
-        let piece = &slot.chunks[chunk];
-        let whole = slot.used == 1 && piece.len == slot.total && piece.state == ChunkState::Full;
-        let Some(op) = slot.op.filter(|op| op.kind == BlockKind::Write && whole) else { return false };
-        if slot.phase != Phase::Moving || slot.outcome.is_some() || self.write_chunk(ctx, index, chunk, &op).is_err() {
+    /// Ends a write whose only piece has come, if the device takes it at once. `false`: it has to be advanced.
+    pub(crate) fn write_at_once(&mut self, dm: &mut Wire, ctx: &mut Context<'_>, index: u16) -> bool {
+        let slot = self.slot(index);
+        let chunk = slot.nth(0);
+        let piece = &mut slot.chunks[chunk];
+        if slot.used != 1 || piece.state != ChunkState::Full || piece.len != slot.total || slot.phase != Phase::Moving {
             return false;
         }
-        let slot = self.peek(index);
-        if slot.finished != slot.total {
-            return false;
+        let Some(op) = slot.op.filter(|op| op.kind == BlockKind::Write && slot.outcome.is_none()) else { return false };
+        if let Some(buf) = &mut piece.buf {
+            buf.set_len(slot.total as usize);
+        }
+        let blocks = slot.blocks_in(slot.total);
+        let Some((key, mut io)) = self.io(index, chunk, Op::Write, op.lba, blocks.into()) else { return false };
+        let ran = ctx.units.run(key, &mut io);
+        let slot = self.slot(index);
+        match ran {
+            Some(bdev::Status::Ok) => slot.chunks[chunk].state = ChunkState::Finished,
+            Some(failed) => {
+                returned(slot, chunk, failed, io.data);
+                return false;
+            }
+            None => {
+                slot.chunks[chunk].buf = io.data;
+                return false;
+            }
+        }
+        slot.finished = slot.total;
+        if let Some(buf) = io.data {
+            ctx.give(buf, slot.local);
         }
         if self.respond(dm, ctx, index).is_err() {
             self.stall(index);

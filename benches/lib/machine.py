@@ -153,6 +153,7 @@ def banner():
         "cpus": cpus,
         "virtual": " hypervisor" in read("/proc/cpuinfo"),
         "kernel": platform.release(),
+        "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control").strip() or "unknown",
         "load_before": load,
         "used_before": used,
         "quiet": used <= MAX_FOREIGN and steal <= MAX_STEAL,
@@ -164,8 +165,8 @@ def describe(facts):
     """The banner in words."""
     kind = "a virtual machine" if facts["virtual"] else "a machine"
     return (f"Measured {facts['date']} at commit {facts['commit']} on {kind} with {facts['cpus']} CPUs "
-            f"({facts['cpu']}), Linux {facts['kernel']}, load average {facts['load_before']:.2f} and "
-            f"{facts['used_before']:.2f} CPUs in use before.")
+            f"({facts['cpu']}), Linux {facts['kernel']}, TCP congestion control {facts['congestion_control']}, load "
+            f"average {facts['load_before']:.2f} and {facts['used_before']:.2f} CPUs in use before.")
 
 
 def warning(facts):

@@ -52,6 +52,9 @@ class Program:
             "p99_us": percentiles.get("99"),
             "percentiles_us": percentiles,
             "generator_cpu": None,
+            "generator_busy": numbers.get("client_busy"),
+            "generator_user_us_per_io": None,
+            "generator_system_us_per_io": None,
             "target_cpu_us_per_io": numbers.get("cpu_us", 1e6 / iops),
             "target_busy_us_per_io": numbers["busy_us"],
             "target_busy": numbers["busy_us"] * iops / 1e6,
@@ -99,7 +102,9 @@ class Rung(Program):
         found = json.loads(output)["rows"][0]
         percentiles = {name[1:-3].replace("_", "."): value for name, value in found.items()
                        if re.fullmatch(r"p\d+(_\d+)?_us", name) and value is not None}
-        return {"iops": found["iops"], "busy_us": found["busy_ns_per_io"] / 1e3, "percentiles_us": percentiles}
+        client_ns = found["client_ns_per_io"]
+        return {"iops": found["iops"], "busy_us": found["busy_ns_per_io"] / 1e3, "percentiles_us": percentiles,
+                "client_busy": None if client_ns is None else client_ns * found["iops"] / 1e9}
 
     def version(self):
         run = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=False)
@@ -107,18 +112,18 @@ class Rung(Program):
 
 
 class Floor(Rung):
-    """Bare sockets with the bytes and calls of a target."""
+    """Bare sockets with the bytes and calls of a target. `store`: its size, if not that of a disk."""
 
-    def __init__(self, binary, cpu, client_cpu):
+    def __init__(self, binary, cpu, client_cpu, store=None):
         super().__init__("floor", binary, cpu)
-        self.client_cpu = client_cpu
+        self.client_cpu, self.store = client_cpu, ["--store", store] if store else []
 
     def runs(self, row):
         return row.rw.startswith("rand")
 
     def command(self, row, settings):
         return [self.binary, "floor", "--rw", row.rw.removeprefix("rand"), "--bs", row.bytes, "--qd", row.depth,
-                "--cores", f"{self.cpu},{self.client_cpu}", *self.times(settings)]
+                "--cores", f"{self.cpu},{self.client_cpu}", *self.store, *self.times(settings)]
 
 
 class BlockLayer(Rung):

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import machine
 
 # Shares of what a task can have of its CPU: all of it, or under SCHED_RR what the kernel allows.
-# The generator polls, so it uses all it gets. With less than this, something else ran on its CPU; with more, it is
-# what limits the row, unless the target is busy, too.
-GENERATOR_BUSY = 0.95
-TARGET_BUSY = 0.90
+# The generator polls, so it uses all it gets; with less than this, something else ran on its CPU.
+GENERATOR_CPU = 0.95
+# Time in turns that found work. Whoever has more than this is what limits the row.
+BUSY = 0.90
 
 MARKS = {
     "n": "the machine was not quiet: steal, other processes' CPU time, or a load generator that did not get its CPU",
-    "g": "the load generator had no CPU left and the target had: the target can do more than this",
+    "g": "the load generator was busy all the time and the target was not: the target can do more than this",
 }
 
 
@@ -40,7 +40,7 @@ def spread(values, form):
 
 def is_noisy(sample):
     return (sample["steal"] > machine.MAX_STEAL or sample["foreign"] > machine.MAX_FOREIGN
-            or has_generator(sample) and sample["generator_cpu"] < GENERATOR_BUSY * sample["cpu_ceiling"])
+            or has_generator(sample) and sample["generator_cpu"] < GENERATOR_CPU * sample["cpu_ceiling"])
 
 
 def has_generator(sample):
@@ -50,8 +50,8 @@ def has_generator(sample):
 
 def is_generator_bound(sample):
     ceiling = sample["cpu_ceiling"]
-    return (has_generator(sample) and sample["generator_cpu"] > GENERATOR_BUSY * ceiling
-            and sample["target_busy"] < TARGET_BUSY * ceiling)
+    return (has_generator(sample) and sample["generator_busy"] > BUSY * ceiling
+            and sample["target_busy"] < BUSY * ceiling)
 
 
 def marks(row, samples):
@@ -103,7 +103,7 @@ def markdown(header, rows, texts=1):
 def results_table(rows, samples):
     """One line per workload and target."""
     header = ["workload", "target", "IOPS (least–greatest)", "MB/s", "p50 µs", "p99 µs", "busy µs/IO", "CPU µs/IO",
-              "target busy", "generator CPU", "marks"]
+              "target busy", "generator busy", "marks"]
     lines = []
     for row in rows:
         for name, taken in samples[row.key].items():
@@ -111,7 +111,7 @@ def results_table(rows, samples):
                 row.title, name, spread((s["iops"] for s in taken), thousands),
                 *(middle(taken, key, "{:.0f}") for key in ("mb_per_second", "p50_us", "p99_us")),
                 *(middle(taken, key, "{:.2f}") for key in ("target_busy_us_per_io", "target_cpu_us_per_io")),
-                *(middle(taken, key, "{:.0%}") for key in ("target_busy", "generator_cpu")), marks(row, taken),
+                *(middle(taken, key, "{:.0%}") for key in ("target_busy", "generator_busy")), marks(row, taken),
             ])
     return markdown(header, lines, texts=2)
 

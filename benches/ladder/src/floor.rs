@@ -178,6 +178,7 @@ fn row(args: &Args, qd: usize, served: &Counts, sent: &Counts) -> Row {
         qd,
         percentiles: sent.latencies.percentiles(),
         calls_per_io: Some(served.calls as f64 / served.ios.max(1) as f64),
+        client_ns_per_io: Some(sent.busy_ns as f64 / sent.ios.max(1) as f64),
         ..Row::default()
     };
     what.counted(served.ios, served.seconds, served.busy_ns as f64 / 1e9, served.busy_turns)

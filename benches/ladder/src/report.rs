@@ -34,6 +34,8 @@ pub struct Row {
     pub batch: f64,
     /// System calls for each I/O, where they are counted.
     pub calls_per_io: Option<f64>,
+    /// Time of the client's turns that found work, for each I/O, where there is a client of its own.
+    pub client_ns_per_io: Option<f64>,
 }
 
 impl Row {
@@ -61,13 +63,14 @@ pub fn print(machine: Machine, rows: &[Row], json: bool) -> Result<()> {
     }
     println!("{}", machine.describe());
     println!(
-        "{:<38}{:<10}{:>8}{:>5}{:>13}{:>10}{:>10}{:>12}{:>7}{:>8}{:>10}",
-        "rung", "rw", "bs", "qd", "IOPS", "p50 µs", "p99 µs", "busy ns/IO", "busy", "batch", "calls/IO"
+        "{:<38}{:<10}{:>8}{:>5}{:>13}{:>10}{:>10}{:>12}{:>7}{:>8}{:>10}{:>14}",
+        "rung", "rw", "bs", "qd", "IOPS", "p50 µs", "p99 µs", "busy ns/IO", "busy", "batch", "calls/IO", "client ns/IO"
     );
     for row in rows {
+        let client = row.client_ns_per_io.map_or("-".to_owned(), |ns| format!("{ns:.1}"));
         let calls = row.calls_per_io.map_or("-".to_owned(), |calls| format!("{calls:.3}"));
         println!(
-            "{:<38}{:<10}{:>8}{:>5}{:>13.0}{:>10.2}{:>10.2}{:>12.1}{:>6.0}%{:>8.1}{calls:>10}",
+            "{:<38}{:<10}{:>8}{:>5}{:>13.0}{:>10.2}{:>10.2}{:>12.1}{:>6.0}%{:>8.1}{calls:>10}{client:>14}",
             row.rung,
             row.rw,
             row.bs,

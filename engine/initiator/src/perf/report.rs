@@ -141,6 +141,9 @@ pub struct Report {
     pub cpu_user: Duration,
     /// And system mode.
     pub cpu_system: Duration,
+    /// Of the measured time, what the measuring threads spent in turns that found something. They poll, so processor
+    /// time says little; when this comes near `elapsed` for each thread, the initiator is the limit and not the target.
+    pub busy: Duration,
 }
 
 impl Report {
@@ -188,6 +191,7 @@ impl Report {
             "rdma": self.rdma.map(Rdma::to_json),
             "cpu_user_ns": nanos(self.cpu_user),
             "cpu_system_ns": nanos(self.cpu_system),
+            "busy_ns": nanos(self.busy),
         })
     }
 }
@@ -218,9 +222,10 @@ impl fmt::Display for Report {
                 row(f, name, d)?;
             }
         }
-        let busy = (self.cpu_user + self.cpu_system).as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
         let (user, system) = (self.cpu_user.as_secs_f64(), self.cpu_system.as_secs_f64());
-        writeln!(f, "initiator CPU {user:.2} s user + {system:.2} s system, {busy:.2} cores")?;
+        let cores = |seconds: f64| seconds / self.elapsed.as_secs_f64().max(1e-9);
+        let (used, busy) = (cores(user + system), cores(self.busy.as_secs_f64()));
+        writeln!(f, "initiator CPU {user:.2} s user + {system:.2} s system, {used:.2} cores, {busy:.2} busy")?;
         if let Some(rdma) = &self.rdma {
             let c = &rdma.counters;
             let (bells, posted) = (rdma.each(c.doorbells), rdma.each(c.posted()));

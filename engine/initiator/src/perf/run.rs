@@ -196,6 +196,7 @@ fn report(options: &Options, transport: &'static str, tally: &Tally) -> Report {
         rdma: tally.rdma.map(|counters| Rdma { counters, commands: tally.total + tally.errors }),
         cpu_user: Duration::from_nanos(tally.cpu_user_ns),
         cpu_system: Duration::from_nanos(tally.cpu_system_ns),
+        busy: Duration::from_nanos(tally.busy_ns),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Tally {
     pub backlog: u64,
     pub cpu_user_ns: u64,
     pub cpu_system_ns: u64,
+    /// Time of turns that found something.
+    pub busy_ns: u64,
     /// Of the RDMA providers, whole lives of the connections.
     pub rdma: Option<Counters>,
     /// The measured time, in nanoseconds of the run.
@@ -59,6 +61,7 @@ impl Tally {
             backlog: 0,
             cpu_user_ns: 0,
             cpu_system_ns: 0,
+            busy_ns: 0,
             rdma: None,
             window: (measure_from_ns, measure_to_ns),
         }
@@ -101,6 +104,7 @@ impl Tally {
         self.backlog += other.backlog;
         self.cpu_user_ns += other.cpu_user_ns;
         self.cpu_system_ns += other.cpu_system_ns;
+        self.busy_ns += other.busy_ns;
         if let Some(counters) = other.rdma {
             self.count_rdma(counters);
         }

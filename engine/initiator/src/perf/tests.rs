@@ -2,6 +2,7 @@ use super::options::Pattern;
 use super::pacing::Pacing;
 use super::region::{Random, Region, part};
 use super::tally::Tally;
+use super::thread::{Cost, Schedule};
 use super::verify::{Ledger, check, stamp};
 
 /// A target that stalls for a second does not slow the clock: what was due meanwhile is issued with the time it was
@@ -91,4 +92,15 @@ fn what_ends_after_the_time_counts_as_latency_only() {
     assert!(tally.reads.latencies.max() >= 5_000_000);
     tally.record(false, u64::MAX, 150);
     assert_eq!((tally.writes.ios, tally.writes.latencies.len()), (1, 1));
+}
+
+#[test]
+fn only_turns_that_begin_in_the_measured_time_count_as_busy() {
+    let epoch = std::time::Instant::now();
+    let schedule = Schedule { epoch, measure_from_ns: 100, measure_to_ns: 200, give_up_ns: 300 };
+    let mut cost = Cost::default();
+    for (began, ended) in [(0, 99), (90, 110), (100, 107), (195, 225), (200, 250)] {
+        cost.turn(began, ended, &schedule);
+    }
+    assert_eq!(cost.busy_ns, 7 + 30);
 }

@@ -58,11 +58,11 @@ impl Measuring<'_> {
     }
 
     fn measure(&mut self, tally: &mut Tally) -> Result<(), PerfError> {
-        let mut cpu = CpuTime::default();
-        let mut now = Instant::now();
+        let mut cost = Cost::default();
+        let mut began = Instant::now();
         loop {
-            let ns = self.schedule.elapsed(now);
-            cpu.look(ns, &self.schedule);
+            let ns = self.schedule.elapsed(began);
+            cost.look(ns, &self.schedule);
             let issuing = ns < self.schedule.measure_to_ns;
             if self.stop.load(Relaxed) || ns >= self.schedule.give_up_ns {
                 break;
@@ -70,13 +70,21 @@ impl Measuring<'_> {
             if !issuing && self.workers.iter().all(Worker::is_idle) {
                 break;
             }
+            let (mut now, mut worked) = (began, false);
             for index in 0..self.workers.len() {
-                now = self.turn(index, now, tally)?;
+                let turn = self.turn(index, now, tally)?;
+                (now, worked) = (turn.at, worked | turn.worked);
             }
+            if worked {
+                now = Instant::now();
+                cost.turn(ns, self.schedule.elapsed(now), &self.schedule);
+            }
+            began = now;
             self.gauge.ios.store(tally.total, Relaxed);
             self.gauge.errors.store(tally.errors, Relaxed);
         }
-        (tally.cpu_user_ns, tally.cpu_system_ns) = cpu.spent();
+        (tally.cpu_user_ns, tally.cpu_system_ns) = cost.processor();
+        tally.busy_ns = cost.busy_ns;
         tally.backlog = self.pacing.map_or(0, |pacing| pacing.backlog(self.schedule.measure_to_ns));
         self.give_up_the_rest(tally);
         for counters in self.workers.iter().filter_map(|worker| worker.session.transport().rdma_counters()) {
@@ -86,10 +94,10 @@ impl Measuring<'_> {
         Ok(())
     }
 
-    /// One turn of one connection. Returns the time, read once: after the receive, for all that it brought.
-    fn turn(&mut self, index: usize, now: Instant, tally: &mut Tally) -> Result<Instant, PerfError> {
+    /// One turn of one connection.
+    fn turn(&mut self, index: usize, now: Instant, tally: &mut Tally) -> Result<Turn, PerfError> {
         let worker = &mut self.workers[index];
-        worker.session.poll(now);
+        let mut worked = worker.session.poll(now);
         let now = Instant::now();
         let ns = self.schedule.elapsed(now);
         while let Some(event) = worker.session.next_event() {
@@ -100,6 +108,7 @@ impl Measuring<'_> {
                 None => {
                     while worker.can_issue() {
                         worker.issue(ns, now);
+                        worked = true;
                     }
                 }
                 Some(pacing) => {
@@ -108,12 +117,13 @@ impl Measuring<'_> {
                     {
                         worker.issue(due, now);
                         pacing.issued();
+                        worked = true;
                     }
                 }
             }
         }
         worker.session.flush();
-        Ok(now)
+        Ok(Turn { at: now, worked })
     }
 
     fn give_up_the_rest(&self, tally: &mut Tally) {
@@ -135,15 +145,27 @@ impl Measuring<'_> {
     }
 }
 
-/// Processor time spent inside the measured time.
-#[derive(Clone, Copy, Debug, Default)]
-struct CpuTime {
-    from: Option<(u64, u64)>,
-    to: Option<(u64, u64)>,
+/// What a turn of one connection came to.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// The time, read once: after the receive, for all that it brought.
+    at: Instant,
+    /// Something came or was issued.
+    worked: bool,
 }
 
-impl CpuTime {
-    /// Looks at the thread's time when the measured time begins and ends.
+/// What the measured time cost the thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    /// Processor time when the measured time began and ended, user and system.
+    from: Option<(u64, u64)>,
+    to: Option<(u64, u64)>,
+    /// In turns that found something: a thread that polls uses its processor anyway.
+    pub busy_ns: u64,
+}
+
+impl Cost {
+    /// Looks at the thread's processor time when the measured time begins and ends.
     fn look(&mut self, ns: u64, schedule: &Schedule) {
         if self.from.is_none() && ns >= schedule.measure_from_ns {
             self.from = Some(host::thread_time());
@@ -153,7 +175,14 @@ impl CpuTime {
         }
     }
 
-    fn spent(&self) -> (u64, u64) {
+    /// A turn from `began` to `ended` found something.
+    pub fn turn(&mut self, began: u64, ended: u64, schedule: &Schedule) {
+        if (schedule.measure_from_ns..schedule.measure_to_ns).contains(&began) {
+            self.busy_ns += ended - began;
+        }
+    }
+
+    fn processor(&self) -> (u64, u64) {
         let (from, to) = (self.from.unwrap_or_default(), self.to.unwrap_or_default());
         (to.0.saturating_sub(from.0), to.1.saturating_sub(from.1))
     }

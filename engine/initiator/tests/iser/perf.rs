@@ -64,6 +64,7 @@ fn benchmarks_run_and_verify() {
         assert_eq!(report.errors, 0, "{report}");
         assert!(report.reads.ios > 0 && report.writes.ios > 0 && report.verified_blocks > 0, "{report}");
         assert_eq!(report.transport, "iser/siw");
+        assert!(!report.busy.is_zero() && report.to_json()["busy_ns"].as_u64() > Some(0), "{report}");
         let rdma = report.rdma.unwrap();
         assert!(rdma.counters.sends >= rdma.commands && rdma.counters.doorbells > 0 && rdma.commands > 0);
         assert!(report.to_json()["rdma"]["doorbells"].as_u64().unwrap() > 0);

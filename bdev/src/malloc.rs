@@ -256,6 +256,9 @@ impl Channel for MallocChannel {
 
     fn read_in_place(&mut self, lba: u64, blocks: u64) -> Option<Buf> {
         let extent = extent(&self.geometry, lba, blocks).ok()?;
+        // What is copied from there comes soon, and begins faster when its first lines are in the cache; the processor
+        // sees to the others by itself.
+        self.memory.store().prefetch(Extent { bytes: extent.bytes.min(limits::MALLOC_PREFETCH_READ_BYTES), ..extent });
         self.memory.lend(extent, extent.bytes)
     }
 

@@ -313,27 +313,39 @@ impl Worker {
         self.fabric.tick();
     }
 
-    /// Nothing is there to do, as far as can be seen without asking the kernel about portals, and only a job or a task
-    /// will bring something: what most turns of a core without connections find, in a few instructions.
+    /// Nothing is there to do but what devices may have to say, as far as can be seen without asking the kernel about
+    /// portals: what most turns of a core without commands find, in a few instructions.
     #[inline]
     fn is_still(&self, now: Nanos) -> bool {
         let asks = self.epoll.len() != self.portals.len();
         let ready = !self.active.is_empty() || self.portals.any_ready() || self.strangers.any_ready();
         let housekeeping = now >= self.next_tick || self.draining;
-        !(asks || ready || housekeeping || self.units.inflight() > 0) && self.fabric.is_still()
+        !(asks || ready || housekeeping || self.units.inflight() > 0)
     }
 
-    /// A turn that has something to do, or to ask. Apart, so that [`Worker::is_still`] comes cheap.
-    #[inline(never)]
-    fn turn(&mut self, turn: &mut Turn<'_>) -> Progress {
-        let mut busy = self.poll_sockets();
+    /// Asks sockets, and meets those who come.
+    fn ask(&mut self, now: Nanos) -> bool {
+        let busy = self.poll_sockets();
         if self.portals.any_ready() {
-            self.accept(turn.now);
+            self.accept(now);
         }
         if self.strangers.any_ready() {
-            self.meet_strangers(turn.now);
+            self.meet_strangers(now);
         }
-        busy |= self.turn_fabric(turn.now, turn.pools);
+        busy
+    }
+
+    /// A turn that has something to do, or to ask: of devices only if it is `still`. Apart, so that
+    /// [`Worker::is_still`] comes cheap.
+    #[inline(never)]
+    fn turn(&mut self, turn: &mut Turn<'_>, still: bool) -> Progress {
+        let mut busy = !still && self.ask(turn.now);
+        if still || !self.fabric.is_still() {
+            busy |= self.turn_fabric(turn.now, turn.pools);
+        }
+        if still && !busy {
+            return Progress::Idle;
+        }
         busy |= !self.active.is_empty();
         for at in 0..self.active.len() {
             let index = self.active[at];
@@ -383,13 +395,15 @@ impl Worker {
 impl Poller for Worker {
     fn poll(&mut self, turn: &mut Turn<'_>) -> Progress {
         let still = self.is_still(turn.now);
+        // Then only a job or a task brings something, or the next look at portals.
+        let rests = still && self.fabric.is_still();
         self.unasked = self.unasked.saturating_add(turn.rested);
         if still && self.unasked < LOOK_EVERY {
             self.unasked += 1;
-            return Progress::Rest;
+            return if rests { Progress::Rest } else { self.turn(turn, true) };
         }
-        let progress = self.turn(turn);
-        if still && !progress.is_busy() { Progress::Rest } else { progress }
+        let progress = self.turn(turn, false);
+        if rests && !progress.is_busy() { Progress::Rest } else { progress }
     }
 
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use crate::wire::{HEADER, HEADERS, Header, VERSION};
 use core::ops::Range;
 use iscsi::datamover::Violation;
-use iscsi::wire::{Bhs, Opcode};
+use iscsi::wire::{BHS_LEN, Bhs, Opcode};
 
 /// A message, looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +50,9 @@ impl Frame {
 }
 
 impl Parts {
-    /// No parts at all.
-    pub const NONE: Self = Self { opcode: Opcode::NOP_OUT, ahs_end: HEADERS as u32, data_end: HEADERS as u32 };
-
+    /// The parts of a PDU whose data segment may be `segment` bytes long.
     #[inline]
-    fn of(message: &[u8], segment: u32) -> Result<Self, Violation> {
+    pub fn of(message: &[u8], segment: u32) -> Result<Self, Violation> {
         let bhs = bhs(message).ok_or(Violation::Header)?;
         let len = bhs.data_segment_length();
         // At most 76 + 1,020 + 2²⁴: no sum can overflow.
@@ -87,4 +85,21 @@ impl Parts {
 #[inline]
 pub(crate) fn bhs(message: &[u8]) -> Option<Bhs> {
     Bhs::from_slice(message.get(HEADER..)?)
+}
+
+/// A SCSI Command that is nothing but its header: most of all messages.
+#[inline]
+pub(crate) fn is_bare_command(headers: &[u8; HEADERS]) -> bool {
+    // Both lengths, of the additional header segments and of the data segment, in one.
+    const LENGTHS: usize = HEADER + 4;
+    let lengths = [headers[LENGTHS], headers[LENGTHS + 1], headers[LENGTHS + 2], headers[LENGTHS + 3]];
+    Header::is_control(headers) && headers[HEADER] & Opcode::MASK == Opcode::SCSI_COMMAND.0 && lengths == [0; 4]
+}
+
+/// The iSER header and the basic header segment.
+#[inline]
+pub(crate) fn split(headers: &[u8; HEADERS]) -> (&[u8; HEADER], &[u8; BHS_LEN]) {
+    const { assert!(HEADER + BHS_LEN == HEADERS) };
+    let (header, bhs) = headers.split_at(HEADER);
+    (header.try_into().expect("its length"), bhs.try_into().expect("its length"))
 }

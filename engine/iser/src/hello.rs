@@ -23,6 +23,12 @@ impl HelloState {
         *self = if required { Self::Required } else { Self::Possible };
     }
 
+    /// A PDU changes nothing any more.
+    #[inline]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Over)
+    }
+
     /// A PDU that is no Hello has come.
     #[inline]
     pub fn pdu(&mut self) -> Result<(), Violation> {

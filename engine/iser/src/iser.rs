@@ -3,11 +3,13 @@
 mod arrive;
 mod ending;
 mod seam;
+mod unusual;
 
+use crate::done::{Done, DoneQueue, Outcome};
 use crate::gets::Gets;
 use crate::hello::HelloState;
 use crate::inbound::Inbound;
-use crate::limits::{LOGIN_SEGMENT, Limits};
+use crate::limits::{BATCH, LOGIN_SEGMENT, Limits};
 use crate::outbound::Outbound;
 use crate::stats::Stats;
 use crate::supplies::{Size, Supplies};
@@ -15,9 +17,9 @@ use crate::unexpected::Unexpected;
 use crate::unsolicited::Unsolicited;
 use alloc::vec::Vec;
 use ending::Phase;
-use iscsi::datamover::{DataStatus, Violation};
-use primitives::{Buf, Ring, Tag};
-use rdma::{Completion, Event, Opcode, QueuePair, ReadDepth, ReceiveRequest};
+use iscsi::datamover::Violation;
+use primitives::Tag;
+use rdma::{Completion, Event, Op, Opcode, QueuePair, ReadDepth, ReceiveRequest, Remote, Sge, Sgl, WorkRequest};
 
 /// What a connection is made with.
 #[derive(Clone, Copy, Debug)]
@@ -33,37 +35,6 @@ pub struct Setup {
     pub depth: ReadDepth,
     /// The queue pair draws its receives from a shared queue.
     pub shared_receive: bool,
-}
-
-/// An operation that has ended.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub tag: Tag,
-    pub buf: Buf,
-    pub outcome: Outcome,
-    /// Bytes of a get.
-    pub bytes: u32,
-}
-
-/// How an operation has ended: what of [`DataStatus`] there is over RDMA, which is short.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
-    Ok,
-    Released,
-    SequenceError,
-    Short(u32),
-}
-
-impl From<Outcome> for DataStatus {
-    #[inline]
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Ok => Self::Ok,
-            Outcome::Released => Self::Released,
-            Outcome::SequenceError => Self::SequenceError,
-            Outcome::Short(bytes) => Self::Short(bytes),
-        }
-    }
 }
 
 /// What was negotiated, as far as this layer needs it.
@@ -102,10 +73,13 @@ pub struct Iser<Q> {
     unexpected: Unexpected,
     hello: HelloState,
     session: Session,
-    done: Ring<Done>,
+    done: DoneQueue,
     /// From this many ended operations on no new ones are taken, so that `done` never grows.
     done_limit: usize,
     phase: Phase,
+    /// A SCSI Command without data is reported as it comes: the connection is open, and nothing that was agreed on or
+    /// sent asks for more than a look at its header. Whoever may change that takes it away; [`Iser::on_pdu`] finds out.
+    steady: bool,
     /// To be reported; with `true` only when all that was sent is completed.
     violation: Option<(Violation, bool)>,
     /// Parsing waits for the layer above to say what becomes of unsolicited data.
@@ -141,10 +115,11 @@ impl<Q: QueuePair> Iser<Q> {
                 receive_segment: LOGIN_SEGMENT as u32,
                 first_burst: None,
             },
-            // As many as may be waiting when another is taken, and as many as may then be under way.
-            done: Ring::new(2 * operations),
+            // As many as may be waiting when others are taken, as many as may then be under way, and those taken.
+            done: DoneQueue::new(2 * operations + BATCH),
             done_limit: operations,
             phase: Phase::Open,
+            steady: false,
             violation: None,
             held: false,
             news: false,
@@ -160,31 +135,38 @@ impl<Q: QueuePair> Iser<Q> {
     /// Takes completions of this queue pair in, and their memory.
     pub fn complete(&mut self, completions: &mut [Completion]) {
         self.news = true;
+        let (all, mut receives) = (completions.len(), 0);
+        self.done.make_room(all);
+        self.inbound.make_room(all);
         for completion in completions {
             debug_assert_eq!(completion.queue, self.name, "a completion of another queue pair");
-            self.take_in(completion);
+            let ok = completion.status.is_ok();
+            // In the order of their frequency; a `match` would become a jump through a table.
+            if completion.opcode == Opcode::Receive {
+                receives += 1;
+                if ok { self.received(completion) } else { self.failed(completion) }
+            } else if !ok {
+                self.failed(completion);
+            } else if completion.opcode == Opcode::Send {
+                self.sent(completion);
+            } else if completion.opcode == Opcode::Write {
+                self.written(completion);
+            } else if completion.opcode == Opcode::Read {
+                self.read(completion);
+            }
         }
+        self.out.completed(all - receives);
         self.post_reads();
     }
 
-    #[inline]
-    fn take_in(&mut self, completion: &mut Completion) {
-        let Completion { tag, opcode, status, invalidated, .. } = *completion;
-        if opcode != Opcode::Receive {
-            self.out.completed();
-        }
-        if !status.is_ok() {
-            self.on_failure(status);
-        }
-        // A target opens no windows, and everything else has a buffer.
+    /// A request failed, and the connection with it.
+    #[cold]
+    fn failed(&mut self, completion: &mut Completion) {
+        self.on_failure(completion.status);
         let Some(buf) = completion.sgl.take_buf() else { return };
-        match opcode {
-            Opcode::Receive if status.is_ok() => self.received(ReceiveRequest { tag, buf }, invalidated.is_some()),
-            Opcode::Receive => self.inbound.free(tag, buf),
-            Opcode::Send => self.out.sent(tag, buf),
-            Opcode::Write => self.written(tag, buf, status.is_ok()),
-            Opcode::Read => self.read(tag, buf, status.is_ok()),
-            Opcode::Bind | Opcode::Invalidate => debug_assert!(false, "a target opens no windows"),
+        match completion.opcode {
+            Opcode::Receive => self.inbound.free(completion.tag, buf),
+            opcode => self.not_done(opcode, completion.tag, buf),
         }
     }
 
@@ -229,37 +211,53 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     #[inline]
-    fn received(&mut self, message: ReceiveRequest, invalidates: bool) {
-        if self.is_open() && !invalidates {
-            if let Err(ReceiveRequest { tag, buf }) = self.inbound.push(message) {
-                self.inbound.free(tag, buf);
-                self.on_flood();
-            }
+    fn received(&mut self, completion: &mut Completion) {
+        if !self.is_open() || completion.invalidated.is_some() || !self.inbound.has_room() {
+            return self.discard(completion);
+        }
+        let Some(Sge { buf, .. }) = completion.sgl.take_first() else { return };
+        self.inbound.push(ReceiveRequest { tag: completion.tag, buf });
+    }
+
+    /// A message came that is not looked at.
+    #[cold]
+    fn discard(&mut self, completion: &mut Completion) {
+        let Some(buf) = completion.sgl.take_buf() else { return };
+        self.inbound.free(completion.tag, buf);
+        if !self.is_open() {
             return;
         }
-        self.inbound.free(message.tag, message.buf);
-        if self.is_open() {
+        if completion.invalidated.is_some() {
             // There was nothing to invalidate: no window of ours is ever open.
             self.violate(Violation::Header);
+        } else {
+            self.on_flood();
         }
     }
 
     #[inline]
-    fn written(&mut self, tag: Tag, buf: Buf, ok: bool) {
-        self.puts -= 1;
-        let outcome = if ok { Outcome::Ok } else { Outcome::Released };
-        self.stats.puts += u64::from(ok);
-        self.done(Done { tag, buf, outcome, bytes: 0 });
+    fn sent(&mut self, completion: &mut Completion) {
+        let Some(Sge { buf, .. }) = completion.sgl.take_first() else { return };
+        self.out.sent(completion.tag, buf);
     }
 
-    fn read(&mut self, tag: Tag, buf: Buf, ok: bool) {
-        let done = self.gets.completed(tag, buf, ok);
-        debug_assert!(done.is_some(), "a read completes that was not under way");
-        if let Some(done) = done {
-            self.stats.gets += u64::from(ok);
-            self.stats.bytes_in += if ok { u64::from(done.bytes) } else { 0 };
-            self.done(done);
-        }
+    #[inline]
+    fn written(&mut self, completion: &mut Completion) {
+        let Some(Sge { buf, .. }) = completion.sgl.take_first() else { return };
+        self.done.push(Done { tag: completion.tag, buf, outcome: Outcome::Ok });
+        self.puts -= 1;
+        self.stats.puts += 1;
+    }
+
+    #[inline]
+    fn read(&mut self, completion: &mut Completion) {
+        let Some(Sge { mut buf, start, len }) = completion.sgl.take_first() else { return };
+        let outcome = self.gets.end(completion.tag);
+        let end = start as usize + len as usize;
+        buf.set_len(end.max(buf.len()));
+        self.done.push(Done { tag: completion.tag, buf, outcome });
+        self.stats.gets += 1;
+        self.stats.bytes_in += u64::from(len);
     }
 
     /// Posts reads that wait, as far as the depth and the send queue have room.
@@ -274,16 +272,22 @@ impl<Q: QueuePair> Iser<Q> {
     fn post_waiting_reads(&mut self) {
         while self.gets.is_waiting()
             && self.out.has_room_for_data()
-            && self.out.make_way()
-            && let Some((key, from, sink)) = self.gets.next()
+            && let Some((tag, from, sink)) = self.gets.next()
         {
-            self.out.read(key, from, sink);
+            self.begin_read(tag, from, sink);
         }
     }
 
+    /// Queues an RDMA Read, when there is room. Each is signalled: its data is waited for.
     #[inline]
-    fn done(&mut self, done: Done) {
-        let pushed = self.done.push(done);
-        debug_assert!(pushed.is_ok(), "more operations ended than were taken");
+    fn begin_read(&mut self, tag: Tag, from: Remote, sink: Sge) {
+        self.gets.begin(tag);
+        self.out.push(WorkRequest { tag, op: Op::Read { from }, sgl: Sgl::one(sink), signalled: true });
+    }
+
+    /// Looks how many operations may be queued without another look.
+    fn grant(&mut self) -> bool {
+        let most = if self.done.len() < self.done_limit { self.limits.puts.saturating_sub(self.puts) } else { 0 };
+        self.out.grant(most)
     }
 }

@@ -13,12 +13,14 @@
 
 extern crate alloc;
 
+mod done;
 mod frame;
 mod gets;
 mod hello;
 mod inbound;
 mod iser;
 pub mod limits;
+mod list;
 mod outbound;
 pub mod private;
 mod stats;

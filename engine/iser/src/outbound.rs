@@ -1,16 +1,10 @@
 //! Posting: what goes into the send queue, and which of it is signalled.
 
 use crate::limits::{BATCH, Limits};
+use crate::list;
 use crate::supplies::{Size, Supplies};
-use primitives::{Buf, Key, Tag};
-use rdma::{Op, QueuePair, Remote, SendBatch, Sge, Sgl, Why, WorkRequest};
-
-/// Kinds of tags in the send queue.
-mod kind {
-    pub const CONTROL: u8 = 1;
-    pub const MESSAGE: u8 = 2;
-    pub const READ: u8 = 3;
-}
+use primitives::{Buf, Tag};
+use rdma::{Op, QueuePair, SendBatch, Sge, Sgl, Why, WorkRequest};
 
 /// The sending half of a connection.
 ///
@@ -24,6 +18,8 @@ pub(crate) struct Outbound<Q> {
     batch: SendBatch,
     /// Something was posted since the last ring.
     pub unrung: bool,
+    /// Requests of the data path that may be queued without another look at anything: see [`Outbound::grant`].
+    credit: usize,
     /// Places in the send queue, while the connection is established.
     depth: usize,
     /// Requests that were queued and have not completed.
@@ -39,7 +35,7 @@ impl<Q: QueuePair> Outbound<Q> {
         // With all of it in reserve nothing else could ever be sent.
         let reserve = limits.reserve.min(supplies.control.len().saturating_sub(1));
         let batch = SendBatch::new(BATCH);
-        Self { queue, supplies, batch, unrung: false, depth: 0, under_way: 0, broken: None, reserve }
+        Self { queue, supplies, batch, unrung: false, credit: 0, depth: 0, under_way: 0, broken: None, reserve }
     }
 
     /// The connection is established: something can be sent.
@@ -50,6 +46,7 @@ impl<Q: QueuePair> Outbound<Q> {
     /// The connection is over: nothing is sent any more.
     pub fn closed(&mut self) {
         self.depth = 0;
+        self.credit = 0;
     }
 
     /// Everything that was given to it is completed.
@@ -76,74 +73,87 @@ impl<Q: QueuePair> Outbound<Q> {
         self.depth.saturating_sub(self.under_way)
     }
 
-    /// There is a place in the send queue that is not reserved for answers.
+    /// One more request of the data path may be queued.
     #[inline]
-    pub fn has_room_for_data(&self) -> bool {
-        self.room() > self.reserve
+    pub fn has_credit(&self) -> bool {
+        self.credit > 0
     }
 
-    /// A response can be sent that is not owed at once.
+    /// Looks how many requests of the data path may be queued: `most`, as far as the batch has room, and the send queue
+    /// beside what is reserved for answers. All that is queued from now on is taken off; what completes counts when it
+    /// is looked at again.
+    pub fn grant(&mut self, most: usize) -> bool {
+        let room = if self.has_room_for_data() { self.room() - self.reserve } else { 0 };
+        self.credit = most.min(room).min(self.batch.room());
+        self.has_credit()
+    }
+
+    /// There is room for one more request that is not of the reserve.
+    pub fn has_room_for_data(&mut self) -> bool {
+        self.room() > self.reserve && self.make_way()
+    }
+
+    /// What may be queued has to be looked at again.
+    pub fn revoke(&mut self) {
+        self.credit = 0;
+    }
+
+    /// There is a buffer for a response that is not owed at once.
     #[inline]
-    pub fn has_room_for_response(&self) -> bool {
-        self.has_room_for_data() && self.supplies.control.len() > self.reserve
+    pub fn has_buffer_for_response(&self) -> bool {
+        self.supplies.control.len() > self.reserve
+    }
+
+    /// A buffer for a response that is not owed at once.
+    #[inline]
+    pub fn take_buffer_for_response(&mut self) -> Option<Buf> {
+        if self.has_buffer_for_response() { self.supplies.control.pop() } else { None }
     }
 
     /// The answer to one more PDU can be sent, in a buffer of this size, and some that are owed for earlier ones.
     #[inline]
     pub fn has_room_for_answer(&self, size: Size) -> bool {
         let kept = self.reserve / 2;
-        self.room() > kept
+        // Credit is for what is beyond the whole reserve.
+        (self.has_credit() || self.room() > kept)
             && self.supplies.control.len() > kept
             && (size == Size::Control || !self.supplies.messages.is_empty())
     }
 
-    /// Queues a message with up to `segment` bytes of data, which `fill` writes; `false` if that cannot be done now.
-    #[inline]
-    pub fn send(&mut self, segment: usize, op: Op, fill: impl FnOnce(&mut Buf)) -> bool {
-        let Some(size) = Size::of(segment) else { return false };
+    /// Queues a message that `fill` writes, out of the reserve if need be; `false` if that cannot be done now.
+    pub fn send(&mut self, size: Size, op: Op, fill: impl FnOnce(&mut Buf)) -> bool {
         if self.room() == 0 || !self.make_way() {
             return false;
         }
-        let stack = self.supplies.stack(size);
-        // Written where it lies: it moves once, into its request.
-        if let Some(buf) = stack.last_mut() {
-            fill(buf);
-        }
-        let Some(buf) = stack.pop() else { return false };
-        let kind = if size == Size::Control { kind::CONTROL } else { kind::MESSAGE };
-        self.push(Tag::new(kind, 0, 0, 0), op, Sge::filled(buf), false);
+        let Some(mut buf) = self.supplies.stack(size).pop() else { return false };
+        fill(&mut buf);
+        self.push(WorkRequest { tag: size.tag(), op, sgl: Sgl::one(Sge::filled(buf)), signalled: false });
         true
     }
 
     /// A Send is over: its buffer is free.
     #[inline]
     pub fn sent(&mut self, tag: Tag, buf: Buf) {
-        let size = if tag.kind() == kind::MESSAGE { Size::Message } else { Size::Control };
-        self.supplies.stack(size).push(buf);
+        let given_back = list::push(self.supplies.stack(Size::of_tag(tag)), buf);
+        debug_assert!(given_back, "more buffers than there were");
     }
 
     /// There is a place for one more request. One of them at least is for this or a later turn: a batch that is full
     /// is posted.
-    #[inline]
-    pub fn make_way(&mut self) -> bool {
+    fn make_way(&mut self) -> bool {
         if self.batch.is_full() {
             self.post();
         }
         !self.batch.is_full()
     }
 
-    /// Queues a request, after [`Outbound::make_way`].
+    /// Queues a request, when there is room.
     #[inline]
-    pub fn push(&mut self, tag: Tag, op: Op, sge: Sge, signalled: bool) {
-        let pushed = self.batch.push(WorkRequest { tag, op, sgl: Sgl::one(sge), signalled });
+    pub fn push(&mut self, request: WorkRequest) {
+        let pushed = self.batch.push(request);
         debug_assert!(pushed.is_ok(), "way was made");
         self.under_way += 1;
-    }
-
-    /// Queues a read, signalled, after [`Outbound::make_way`].
-    pub fn read(&mut self, key: Key, from: Remote, sink: Sge) {
-        let tag = Tag::new(kind::READ, 0, key.index as u16, key.generation);
-        self.push(tag, Op::Read { from }, sink, true);
+        self.credit = self.credit.saturating_sub(1);
     }
 
     /// Posts what was gathered, the last of it signalled. What the queue pair does not take now stays.
@@ -154,6 +164,9 @@ impl<Q: QueuePair> Outbound<Q> {
         let before = self.batch.len();
         let result = self.queue.post_sends(&mut self.batch);
         self.unrung |= self.batch.len() < before;
+        if !self.batch.is_empty() {
+            self.batch.compact();
+        }
         if let Err(why) = result
             && !why.is_transient()
         {
@@ -169,16 +182,16 @@ impl<Q: QueuePair> Outbound<Q> {
         }
     }
 
-    /// A request has completed.
+    /// So many requests have completed.
     #[inline]
-    pub fn completed(&mut self) {
-        self.under_way = self.under_way.saturating_sub(1);
+    pub fn completed(&mut self, requests: usize) {
+        self.under_way = self.under_way.saturating_sub(requests);
     }
 
     /// Takes back what is not posted, the oldest first.
     pub fn take_unposted(&mut self) -> Option<WorkRequest> {
         let request = self.batch.take_first()?;
-        self.completed();
+        self.completed(1);
         Some(request)
     }
 

@@ -3,7 +3,7 @@
 use crate::limits::{CONTROL, MESSAGE};
 use crate::wire::HEADERS;
 use alloc::vec::Vec;
-use primitives::Buf;
+use primitives::{Buf, Tag};
 
 /// Registered buffers for the Sends of one connection. Stacks: the one used last is used first.
 #[derive(Debug, Default)]
@@ -23,6 +23,18 @@ pub(crate) enum Size {
 }
 
 impl Size {
+    /// The tag of a Send in such a buffer.
+    #[inline]
+    pub const fn tag(self) -> Tag {
+        Tag::new(self as u8, 0, 0, 0)
+    }
+
+    /// Of the buffer of a Send with this tag.
+    #[inline]
+    pub const fn of_tag(tag: Tag) -> Self {
+        if tag.kind() == Self::Message as u8 { Self::Message } else { Self::Control }
+    }
+
     /// The smaller one that holds a message with `segment` bytes of data; `None` if neither does.
     #[inline]
     pub fn of(segment: usize) -> Option<Self> {

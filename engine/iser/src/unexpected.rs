@@ -75,6 +75,12 @@ impl Unexpected {
         self.count > 0
     }
 
+    /// A request can change nothing.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        !self.quiet && self.count == 0
+    }
+
     /// A request has come, which may acknowledge some.
     pub fn acknowledge(&mut self, bhs: &Bhs) {
         let exp_stat_sn = bhs.exp_stat_sn();

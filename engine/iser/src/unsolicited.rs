@@ -1,6 +1,6 @@
 //! Data that initiators send unasked: Data-Out in Sends, put together in the sink of a get (RFC 7145 §7.3.4).
 
-use crate::iser::{Done, Outcome};
+use crate::done::{Done, Outcome};
 use iscsi::connection::TaskMap;
 use iscsi::datamover::{GetData, Violation};
 use iscsi::wire::{DataOut, RESERVED_TAG, ScsiCommand};
@@ -9,8 +9,10 @@ use primitives::{Buf, Key, Serial, Slab, Tag};
 /// What became of a Data-Out.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// Its data is in the sink of a get, which it may have ended.
-    Placed(Option<Done>),
+    /// Its data is in the sink of a get.
+    Placed,
+    /// It ended a get, which has so many bytes.
+    Ended(Done, u32),
     /// It may be late data of a task that is gone, and is discarded.
     Late,
     /// Its task is announced, but nothing has been said about its data yet: it waits.
@@ -83,15 +85,14 @@ impl Unsolicited {
         }
     }
 
-    /// The task was answered, or will never ask: what it still owes is not wanted.
+    /// Some task owes data.
     #[inline]
-    pub fn answered(&mut self, itt: u32) {
-        if !self.owing.is_empty() {
-            self.forget_unasked(itt);
-        }
+    pub fn is_any(&self) -> bool {
+        !self.owing.is_empty()
     }
 
-    fn forget_unasked(&mut self, itt: u32) {
+    /// The task was answered, or will never ask: what it still owes is not wanted.
+    pub fn answered(&mut self, itt: u32) {
         if let Some((key, owing)) = self.find(itt)
             && owing.get.is_none()
         {
@@ -108,7 +109,7 @@ impl Unsolicited {
                 self.gets += 1;
                 None
             }
-            _ => Some(Done { tag, buf: sink, outcome: Outcome::Short(0), bytes: 0 }),
+            _ => Some(Done { tag, buf: sink, outcome: Outcome::Short(0) }),
         }
     }
 
@@ -133,19 +134,23 @@ impl Unsolicited {
             return Verdict::Late;
         };
         if pdu.data_sn != owing.data_sn || !get.takes(pdu.buffer_offset, data.len()) {
-            return Verdict::Placed(self.end(key, Outcome::SequenceError, true));
+            return self.ended(key, Outcome::SequenceError, true);
         }
         owing.data_sn.take();
         get.place(data);
         match (get.len - get.got, pdu.final_bit) {
             // What the task owes beyond a get that went well is for the next get.
-            (0, last) => Verdict::Placed(self.end(key, Outcome::Ok, last)),
+            (0, last) => self.ended(key, Outcome::Ok, last),
             (_, true) => {
                 let got = get.got;
-                Verdict::Placed(self.end(key, Outcome::Short(got), true))
+                self.ended(key, Outcome::Short(got), true)
             }
-            (_, false) => Verdict::Placed(None),
+            (_, false) => Verdict::Placed,
         }
+    }
+
+    fn ended(&mut self, key: Key, outcome: Outcome, last: bool) -> Verdict {
+        self.end(key, outcome, last).map_or(Verdict::Placed, |(done, bytes)| Verdict::Ended(done, bytes))
     }
 
     /// Releases one get of those that `is_of_task` names. To be called until it returns nothing.
@@ -154,17 +159,17 @@ impl Unsolicited {
             return None;
         }
         let key = self.any(|owing| owing.get.as_ref().is_some_and(|get| is_of_task(get.tag)))?;
-        self.end(key, Outcome::Released, true)
+        self.end(key, Outcome::Released, true).map(|(done, _)| done)
     }
 
-    /// Ends a get, and what its task owes if that was the `last` of it.
-    fn end(&mut self, key: Key, outcome: Outcome, last: bool) -> Option<Done> {
+    /// Ends a get, and what its task owes if that was the `last` of it. Also says how many bytes it has.
+    fn end(&mut self, key: Key, outcome: Outcome, last: bool) -> Option<(Done, u32)> {
         let get = self.owing.get_mut(key)?.get.take()?;
         self.gets -= 1;
         if last {
             self.forget(key);
         }
-        Some(Done { tag: get.tag, buf: get.sink, outcome, bytes: get.got })
+        Some((Done { tag: get.tag, buf: get.sink, outcome }, get.got))
     }
 
     fn find(&mut self, itt: u32) -> Option<(Key, &mut Owing)> {

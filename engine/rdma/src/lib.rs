@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod attributes;
+mod batch;
 pub mod completion;
 pub mod connection;
 pub mod counters;
@@ -24,9 +25,10 @@ pub mod provider;
 pub mod work;
 
 pub use attributes::{Attributes, Transport};
+pub use batch::SendBatch;
 pub use completion::{Completion, CompletionBatch, Opcode, Status};
 pub use connection::{Ended, Event, Parameters, PrivateData, ReadDepth, RejectReason, Request, RequestId};
 pub use counters::Counters;
 pub use memory::{Access, Memory, Remote, Sge, Sgl, Stag};
 pub use provider::{CompletionQueue, Peer, Provider, QueuePair, QueueSetup, ReceiveQueue, Room};
-pub use work::{Op, ReceiveRequest, Refusal, Refused, SendBatch, Why, WorkRequest};
+pub use work::{Op, ReceiveRequest, Refusal, Refused, Why, WorkRequest};

@@ -178,6 +178,12 @@ impl Sgl {
         if first.is_some() { first.take() } else { second.take() }
     }
 
+    /// Takes the first element: of a list of [one](Sgl::one) all there is, for less than [`Sgl::take`].
+    #[inline]
+    pub const fn take_first(&mut self) -> Option<Sge> {
+        self.0[0].take()
+    }
+
     /// The element, if there is just one.
     #[must_use]
     #[inline]

@@ -1,11 +1,12 @@
 //! The traits.
 
 use crate::attributes::Attributes;
+use crate::batch::SendBatch;
 use crate::completion::CompletionBatch;
 use crate::connection::{Event, Parameters, PrivateData, RequestId};
 use crate::counters::Counters;
 use crate::memory::{Access, Memory, Remote, Sge, Stag};
-use crate::work::{ReceiveRequest, Refusal, Refused, SendBatch, Why, WorkRequest};
+use crate::work::{ReceiveRequest, Refusal, Refused, Why, WorkRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -159,11 +160,12 @@ pub trait QueuePair: fmt::Debug {
     /// # Errors
     /// Why the first of the rest was not taken.
     fn post_sends(&mut self, requests: &mut SendBatch) -> Result<(), Why> {
-        while let Some(request) = requests.take_first() {
-            if let Err(Refusal { request, why }) = self.post_send(request) {
-                requests.put_back(request);
+        while let Some(first) = requests.first_mut() {
+            if let Err(Refusal { request, why }) = self.post_send(first.take()) {
+                *first = request;
                 return Err(why);
             }
+            requests.discard_first();
         }
         Ok(())
     }

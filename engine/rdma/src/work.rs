@@ -2,8 +2,8 @@
 
 use crate::completion::Opcode;
 use crate::memory::{Remote, Sgl, Stag};
-use core::fmt;
-use primitives::{Buf, Ring, Tag};
+use core::{fmt, mem};
+use primitives::{Buf, Tag};
 
 /// What a send queue does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,76 +62,12 @@ pub struct WorkRequest {
     pub signalled: bool,
 }
 
-/// A fixed number of requests for a send queue, in the order in which they are to be posted: see
-/// [`QueuePair::post_sends`](crate::QueuePair::post_sends).
-#[derive(Debug)]
-pub struct SendBatch(Ring<WorkRequest>);
-
-impl SendBatch {
-    /// An empty batch with room for `capacity` requests.
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        Self(Ring::new(capacity))
-    }
-
-    /// Adds one.
-    ///
-    /// # Errors
-    /// The request, when the batch is full.
+impl WorkRequest {
+    /// The same request, with the memory, which this one loses.
     #[inline]
-    pub fn push(&mut self, request: WorkRequest) -> Result<(), WorkRequest> {
-        self.0.push(request)
-    }
-
-    /// The one to be posted first, to take its memory where it lies: a request is long to move.
-    #[inline]
-    pub fn first_mut(&mut self) -> Option<&mut WorkRequest> {
-        self.0.front_mut()
-    }
-
-    /// Drops the first, whose memory was taken out.
-    #[inline]
-    pub fn discard_first(&mut self) {
-        self.0.discard();
-    }
-
-    /// The one to be posted last.
-    #[inline]
-    pub fn last_mut(&mut self) -> Option<&mut WorkRequest> {
-        self.0.back_mut()
-    }
-
-    /// Takes the first out.
-    #[inline]
-    pub fn take_first(&mut self) -> Option<WorkRequest> {
-        self.0.pop()
-    }
-
-    /// Puts the one back that was taken out last.
-    pub fn put_back(&mut self, request: WorkRequest) {
-        let put = self.0.push_front(request);
-        debug_assert!(put.is_ok(), "its place was free");
-    }
-
-    /// Requests in it.
-    #[must_use]
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// There are none.
-    #[must_use]
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// No more fit.
-    #[must_use]
-    #[inline]
-    pub fn is_full(&self) -> bool {
-        self.0.is_full()
+    pub const fn take(&mut self) -> Self {
+        let sgl = mem::replace(&mut self.sgl, Sgl::NONE);
+        Self { tag: self.tag, op: self.op, sgl, signalled: self.signalled }
     }
 }
 

@@ -6,6 +6,9 @@ use crate::window::Denied;
 use primitives::IndexQueue;
 use rdma::{Access, Memory, Refused, Stag};
 
+/// So many regions are looked through one after the other.
+const FEW: usize = 4;
+
 /// The regions for local use, by address. They never overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Regions(Vec<Memory>);
@@ -37,11 +40,14 @@ impl Regions {
     /// Whether these bytes lie in one region. None do anywhere.
     #[inline]
     pub fn knows(&self, addr: usize, len: usize) -> bool {
-        if let [only] = self.0[..] {
-            return len == 0 || only.contains(addr, len);
-        }
+        // Those of a process are few, and sooner looked through than searched; without bytes it is the same where.
+        len == 0
+            || if self.0.len() <= FEW { self.0.iter().any(|m| m.contains(addr, len)) } else { self.find(addr, len) }
+    }
+
+    fn find(&self, addr: usize, len: usize) -> bool {
         let after = self.0.partition_point(|m| m.addr <= addr);
-        len == 0 || after.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|m| m.contains(addr, len))
+        after.checked_sub(1).and_then(|i| self.0.get(i)).is_some_and(|m| m.contains(addr, len))
     }
 }
 
@@ -148,6 +154,11 @@ mod tests {
         assert_eq!(regions.remove(at(300, 99)), Err(Refused::Gone));
         regions.remove(at(300, 100)).unwrap();
         assert!(!regions.knows(350, 1) && !regions.has(at(300, 100)) && regions.has(at(200, 100)));
+        for more in 0..=FEW {
+            regions.add(at(1000 + 100 * more, 50)).unwrap();
+            assert!(regions.knows(1000 + 100 * more, 50) && regions.knows(100, 100), "few or many: it is the same");
+            assert!(!regions.knows(1049 + 100 * more, 2) && !regions.knows(350, 1) && !regions.knows(99, 1));
+        }
     }
 
     #[test]

@@ -150,13 +150,13 @@ impl Reactor {
         }
         self.stats.now.set(now.get());
         self.stats.turns.add(1);
+        self.executor.set_now(now);
         let rests = self.rest.left > 0 && now < self.rest.until;
         if rests && self.inbox.is_empty() && !self.executor.wants_turn(now) {
             self.rest.left -= 1;
             self.rest.taken += 1;
             return Progress::Rest;
         }
-        self.executor.set_now(now);
         let mut progress = self.turn_core(now);
         if self.executor.wants_turn(now) {
             progress = progress.or(self.run_tasks());

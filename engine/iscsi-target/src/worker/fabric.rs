@@ -47,6 +47,8 @@ struct Station {
 /// The RDMA devices a core drives.
 pub(super) struct Fabric {
     stations: Slab<Station>,
+    /// Of these so many were ever in use, the first.
+    places: u32,
     expected: Vec<Expected>,
     regions: RegionCache,
     /// Out of its place only while completions are being handled.
@@ -59,6 +61,7 @@ impl Fabric {
     pub(super) fn new(regions: RegionCache) -> Self {
         Self {
             stations: Slab::new(DEVICES_PER_CORE),
+            places: 0,
             expected: Vec::new(),
             regions,
             batch: Some(Box::new(CompletionBatch::new(BATCH))),
@@ -81,6 +84,30 @@ impl Fabric {
     pub(super) fn is_still(&self) -> bool {
         let still = |station: &Station| !station.ready && station.conns == 0 && station.device.rests();
         self.stations.is_empty() || self.expected.is_empty() && self.stations.iter().all(|(_, station)| still(station))
+    }
+
+    /// Lets devices work, from the place `next` on, until one has something to say: completions, which are in the batch
+    /// then, or else an event. What most turns find, nothing, is found here, in a few instructions.
+    #[inline]
+    fn hear(&mut self, next: &mut u32, now: Nanos) -> Option<(Key, Option<Event>)> {
+        let (batch, expecting) = (self.batch.as_mut()?, !self.expected.is_empty());
+        while *next < self.places {
+            let found = self.stations.at(*next);
+            *next += 1;
+            let Some((at, Station { device, ready, conns, .. })) = found else { continue };
+            if !(core::mem::take(ready) || *conns > 0 || expecting || !device.rests()) {
+                continue;
+            }
+            device.progress(now.get());
+            device.poll(batch);
+            if !batch.is_empty() {
+                return Some((at, None));
+            }
+            if let Some(event) = device.event() {
+                return Some((at, Some(event)));
+            }
+        }
+        None
     }
 
     /// Nothing here wants to be woken by a timer.
@@ -172,7 +199,9 @@ impl Worker {
         self.tell_devices();
         let device = make(&self.fabric.regions.all(), pools)?;
         let station = Station { device, ready: true, conns: 0, listening: Vec::new(), retired: false };
-        self.fabric.stations.insert(station).map(drop).map_err(|_| full())
+        let at = self.fabric.stations.insert(station).map_err(|_| full())?;
+        self.fabric.places = self.fabric.places.max(at.index + 1);
+        Ok(())
     }
 
     /// No portal needs the device any more: it goes, now or with its last connection.
@@ -209,48 +238,42 @@ impl Worker {
             return false;
         }
         self.tell_devices();
-        let (mut busy, expecting) = (false, !self.fabric.expected.is_empty());
-        let (mut index, mut left) = (0, self.fabric.stations.len());
-        while left > 0 && index < DEVICES_PER_CORE as u32 {
-            let found = self.fabric.stations.at(index);
-            index += 1;
-            let Some((key, station)) = found else { continue };
-            left -= 1;
-            let works = station.conns > 0 || expecting || !station.device.rests();
-            if core::mem::take(&mut station.ready) || works {
-                busy |= self.turn_device(key, now, pools);
+        let (mut next, mut busy) = (0, false);
+        while let Some((at, event)) = self.fabric.hear(&mut next, now) {
+            busy = true;
+            match event {
+                None => self.completions(at, now, pools),
+                Some(event) => self.device_event(at, &event, now, pools),
             }
+            self.events(at, now, pools);
         }
         busy
     }
 
-    fn turn_device(&mut self, at: Key, now: Nanos, pools: &mut Pools) -> bool {
-        let Some(mut batch) = self.fabric.batch.take() else { return false };
-        let mut busy = false;
-        if let Some(station) = self.fabric.stations.get_mut(at) {
-            station.device.progress(now.get());
-        }
-        for _ in 0..ROUNDS {
-            let Some(station) = self.fabric.stations.get_mut(at) else { break };
-            station.device.poll(&mut batch);
+    /// Handles the completions in the batch, and more as long as it is full. Apart, for the sake of turns without any.
+    #[inline(never)]
+    fn completions(&mut self, at: Key, now: Nanos, pools: &mut Pools) {
+        let Some(mut batch) = self.fabric.batch.take() else { return };
+        for round in 1..=ROUNDS {
             let full = batch.room() == 0;
-            station.ready |= full;
-            busy |= !batch.is_empty();
             // Those of one connection behind each other are handled in one step.
             for run in batch.as_mut_slice().chunk_by_mut(|one, next| one.queue == next.queue) {
                 self.completed(at, run, now, pools);
             }
             batch.clear();
-            if !full {
-                break;
+            let Some(station) = self.fabric.stations.get_mut(at).filter(|_| full) else { break };
+            station.ready = true;
+            if round < ROUNDS {
+                station.device.poll(&mut batch);
             }
         }
         self.fabric.batch = Some(batch);
+    }
+
+    fn events(&mut self, at: Key, now: Nanos, pools: &mut Pools) {
         while let Some(event) = self.fabric.stations.get_mut(at).and_then(|station| station.device.event()) {
-            busy = true;
             self.device_event(at, &event, now, pools);
         }
-        busy
     }
 
     /// Gives completions to the connection that all of them are of.
@@ -276,6 +299,7 @@ impl Worker {
         found.is_some_and(|(key, entry)| key.generation % Tag::GENERATIONS == name.generation() && entry.link.is_some())
     }
 
+    #[inline(never)]
     fn device_event(&mut self, at: Key, event: &Event, now: Nanos, pools: &mut Pools) {
         match event {
             Event::Request(request) => self.requested(at, request, now, pools),

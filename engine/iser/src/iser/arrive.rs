@@ -1,11 +1,13 @@
 //! What arrives: control PDUs to be reported, Data-Out to be put together, Hello to be answered.
 
-use super::{Done, Iser};
-use crate::frame::{Frame, Hello, Parts, bhs};
+use super::Iser;
+use crate::done::Done;
+use crate::frame::{Frame, Hello, Parts, bhs, is_bare_command, split};
+use crate::supplies::Size;
 use crate::unsolicited::Verdict;
-use crate::wire::Header;
+use crate::wire::{HEADERS, Header};
 use iscsi::datamover::{Arrival, Control, Upcall, Violation};
-use iscsi::wire::{DataOut, Opcode, ScsiCommand};
+use iscsi::wire::{Bhs, DataOut, Opcode, ScsiCommand};
 use rdma::{Op, QueuePair};
 
 impl<Q: QueuePair> Iser<Q> {
@@ -16,20 +18,30 @@ impl<Q: QueuePair> Iser<Q> {
         !self.held && !self.inbound.is_empty() && self.out.has_room_for_answer(self.session.answer)
     }
 
-    /// Looks at messages until there is something to report.
+    /// Reports the next message if it is a SCSI Command that its header alone decides about.
     #[inline]
+    pub(super) fn bare_command(&mut self) -> Option<Upcall> {
+        if !self.steady || !self.out.has_room_for_answer(Size::Control) {
+            return None;
+        }
+        let headers = self.inbound.open_if(is_bare_command)?;
+        self.stats.pdus_in += 1;
+        Some(control(headers, 0))
+    }
+
+    /// Looks at messages until there is something to report.
     pub(super) fn parse(&mut self) -> Option<Upcall> {
         self.inbound.hide();
         while self.can_parse() {
             let taken = match Frame::parse(self.inbound.open(), self.session.receive_segment) {
                 Ok(Frame::Pdu(parts)) if parts.opcode == Opcode::DATA_OUT => match self.on_data_out(parts) {
-                    Ok(Some(Done { tag, buf, outcome, .. })) => {
-                        return Some(Upcall::DataDone { tag, buf, status: outcome.into() });
-                    }
+                    Ok(Some(done)) => return Some(done.report()),
                     taken => taken.map(drop),
                 },
                 Ok(Frame::Pdu(parts)) => match self.on_pdu(parts) {
-                    Ok(()) => return self.shown(parts),
+                    Ok(()) => {
+                        return self.inbound.message().first_chunk().map(|headers| control(headers, parts.len()));
+                    }
                     refused => refused,
                 },
                 Ok(Frame::Hello(hello)) => self.on_hello(hello),
@@ -45,7 +57,6 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// Judges a PDU that is to be reported.
-    #[inline]
     fn on_pdu(&mut self, parts: Parts) -> Result<(), Violation> {
         self.hello.pdu()?;
         self.unexpected.end_quiet();
@@ -61,17 +72,11 @@ impl<Q: QueuePair> Iser<Q> {
             }
         }
         self.count();
+        self.steady = self.hello.is_over()
+            && self.unexpected.is_settled()
+            && !self.unsolicited.is_possible()
+            && self.session.answer == Size::Control;
         Ok(())
-    }
-
-    /// Reports the message that is open, a PDU with these parts. The report is made last and in one go: it is too long
-    /// to be handed on.
-    #[inline]
-    fn shown(&mut self, parts: Parts) -> Option<Upcall> {
-        self.inbound.show(parts);
-        let message = self.inbound.message();
-        let (bhs, remote) = (bhs(message)?, Header::advertised(message.first_chunk()?));
-        Some(Upcall::Control(Control { bhs, len: parts.len(), arrival: Arrival::Here, remote }))
     }
 
     fn on_data_out(&mut self, parts: Parts) -> Result<Option<Done>, Violation> {
@@ -81,7 +86,11 @@ impl<Q: QueuePair> Iser<Q> {
         let data = message.get(parts.data()).unwrap_or_default();
         let bhs = bhs(message).ok_or(Violation::Header)?;
         let ended = match self.unsolicited.take_in(&DataOut::decode(&bhs), data) {
-            Verdict::Placed(ended) => ended,
+            Verdict::Placed => None,
+            Verdict::Ended(done, bytes) => {
+                self.stats.bytes_in += u64::from(bytes);
+                Some(done)
+            }
             Verdict::Late => {
                 self.stats.late += 1;
                 None
@@ -94,7 +103,6 @@ impl<Q: QueuePair> Iser<Q> {
             Verdict::Never(violation) => return Err(violation),
         };
         self.count();
-        self.stats.bytes_in += ended.as_ref().map_or(0, |done| u64::from(done.bytes));
         Ok(ended)
     }
 
@@ -104,7 +112,7 @@ impl<Q: QueuePair> Iser<Q> {
         self.unexpected.end_quiet();
         self.gets.ord = answer.ord;
         // There is room for an answer to any message that is looked at.
-        self.out.send(0, Op::SEND, |buf| {
+        self.out.send(Size::Control, Op::SEND, |buf| {
             buf.set_len(0);
             buf.copy_in(0, &answer.header().encode());
         });
@@ -116,7 +124,6 @@ impl<Q: QueuePair> Iser<Q> {
     }
 
     /// The message that is open, a PDU, is taken.
-    #[inline]
     fn count(&mut self) {
         self.stats.pdus_in += 1;
         if self.unexpected.is_any()
@@ -125,4 +132,11 @@ impl<Q: QueuePair> Iser<Q> {
             self.unexpected.acknowledge(&bhs);
         }
     }
+}
+
+/// The report of a PDU with these headers. It is made last and in one go: it is too long to be handed on.
+#[inline]
+fn control(headers: &[u8; HEADERS], len: u32) -> Upcall {
+    let (header, bhs) = split(headers);
+    Upcall::Control(Control { bhs: Bhs(*bhs), len, arrival: Arrival::Here, remote: Header::advertised(header) })
 }

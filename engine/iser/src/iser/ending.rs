@@ -1,10 +1,11 @@
 //! Ways a connection ends. They all lead through the error state of the queue pair, where everything that was posted
 //! comes back, to the last upcall.
 
-use super::{Done, Iser, Outcome};
+use super::Iser;
+use crate::done::{Done, Outcome};
 use iscsi::datamover::{Ended, Violation};
-use primitives::Tag;
-use rdma::{Opcode, QueuePair, Sgl, Status, Why, WorkRequest};
+use primitives::{Buf, Tag};
+use rdma::{Opcode, QueuePair, Status, Why};
 
 /// Where a connection is between its first message and its last upcall.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,10 +62,29 @@ fn ended(how: rdma::Ended) -> Ended {
 }
 
 impl<Q: QueuePair> Iser<Q> {
+    /// Nothing has begun to end the connection.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// What comes too late to be begun comes back at once.
+    #[inline]
+    pub(super) fn is_ending(&self) -> bool {
+        !self.is_open() && matches!(self.phase, Phase::Closing | Phase::Draining { .. })
+    }
+
+    /// The connection enters another phase.
+    pub(super) fn change(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.steady = false;
+        self.out.revoke();
+    }
+
     /// The peer broke the protocol.
     pub(super) fn violate(&mut self, violation: Violation) {
         if self.phase == Phase::Open {
-            self.phase = Phase::Violated;
+            self.change(Phase::Violated);
             self.violation = Some((violation, false));
             self.forget_messages();
         }
@@ -124,19 +144,20 @@ impl<Q: QueuePair> Iser<Q> {
         match self.phase {
             Phase::Gone => return,
             Phase::Draining { guessed: true, .. } if !guessed => {
-                self.phase = Phase::Draining { ended, guessed };
-                return;
+                return self.change(Phase::Draining { ended, guessed });
             }
             Phase::Draining { .. } => return,
             // Whatever happens now, the end was asked for.
-            Phase::Closing => self.phase = Phase::Draining { ended: Ended::Local, guessed: false },
-            Phase::Open | Phase::Violated => self.phase = Phase::Draining { ended, guessed },
+            Phase::Closing => self.change(Phase::Draining { ended: Ended::Local, guessed: false }),
+            Phase::Open | Phase::Violated => self.change(Phase::Draining { ended, guessed }),
         }
         self.violation = None;
         self.out.queue.to_error();
         self.out.closed();
-        while let Some(request) = self.out.take_unposted() {
-            self.take_back(request);
+        while let Some(mut request) = self.out.take_unposted() {
+            if let Some(buf) = request.sgl.take_buf() {
+                self.take_back(request.op.opcode(), request.tag, buf);
+            }
         }
         self.release_gets(|_| true);
         self.inbound.end();
@@ -151,23 +172,33 @@ impl<Q: QueuePair> Iser<Q> {
         }
     }
 
-    /// Nothing of the queue pair is under way any more.
+    /// Nothing of the queue pair is under way any more, and everything that was is reported.
     pub(super) fn is_drained(&self) -> bool {
-        matches!(self.phase, Phase::Draining { .. }) && self.out.is_idle() && self.out.queue.outstanding() == 0
+        matches!(self.phase, Phase::Draining { .. })
+            && self.done.len() == 0
+            && self.out.is_idle()
+            && self.out.queue.outstanding() == 0
     }
 
     /// A request that was never posted.
-    fn take_back(&mut self, request: WorkRequest) {
-        let WorkRequest { tag, op, mut sgl, .. } = request;
-        match (op.opcode(), Sgl::take_buf(&mut sgl)) {
-            (Opcode::Write, Some(buf)) => {
-                self.puts -= 1;
-                self.done(Done { tag, buf, outcome: Outcome::Released, bytes: 0 });
-            }
-            (Opcode::Read, Some(buf)) => self.read(tag, buf, false),
-            (Opcode::Send, Some(buf)) => self.out.sent(tag, buf),
-            _ => {}
+    fn take_back(&mut self, opcode: Opcode, tag: Tag, buf: Buf) {
+        if opcode == Opcode::Read {
+            self.gets.take_back();
+            self.done.add(Done { tag, buf, outcome: Outcome::Released });
+        } else {
+            self.not_done(opcode, tag, buf);
         }
+    }
+
+    /// A request that has ended without success.
+    pub(super) fn not_done(&mut self, opcode: Opcode, tag: Tag, buf: Buf) {
+        match opcode {
+            Opcode::Send => return self.out.sent(tag, buf),
+            Opcode::Write => self.puts -= 1,
+            Opcode::Read => drop(self.gets.end(tag)),
+            Opcode::Receive | Opcode::Bind | Opcode::Invalidate => debug_assert!(false, "a target opens no windows"),
+        }
+        self.done.add(Done { tag, buf, outcome: Outcome::Released });
     }
 
     /// Discards what arrived and was not looked at.
@@ -179,10 +210,10 @@ impl<Q: QueuePair> Iser<Q> {
     /// Takes the gets of a task back: at once if nothing fills them, else when their reads have completed.
     pub(super) fn release_gets(&mut self, is_of_task: impl Fn(Tag) -> bool) {
         while let Some(done) = self.gets.release(&is_of_task) {
-            self.done(done);
+            self.done.add(done);
         }
         while let Some(done) = self.unsolicited.release(&is_of_task) {
-            self.done(done);
+            self.done.add(done);
         }
     }
 }

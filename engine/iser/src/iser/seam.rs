@@ -1,17 +1,18 @@
 //! The calls of the seam.
 
+use super::Iser;
 use super::ending::Phase;
-use super::{Done, Iser, Outcome};
+use crate::done::{Done, Outcome};
 use crate::limits::LOGIN_SEGMENT;
 use crate::supplies::Size;
 use crate::unexpected::is_unexpected;
 use crate::wire::{HEADER, HEADERS, Header};
-use iscsi::datamover::{Advertised, Advertisement, Datamover, Ended, GetData, Later, PutData, Upcall, Violation};
+use iscsi::datamover::{Advertised, Advertisement, DataStatus, Datamover, Ended, GetData, Later, PutData, Upcall};
 use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, Opcode};
 use primitives::{Buf, Tag, span};
 use rdma::limits::MAX_MESSAGE;
-use rdma::{Op, QueuePair, Remote, Sge, Stag};
+use rdma::{Op, QueuePair, Remote, Sge, Sgl, Stag, WorkRequest};
 
 impl<Q: QueuePair> Datamover for Iser<Q> {
     fn phase_collapse(&self) -> bool {
@@ -26,19 +27,15 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
         core::mem::take(&mut self.news)
     }
 
+    #[inline(never)] // Into its caller, which would then copy what comes from three places.
     fn poll(&mut self) -> Option<Upcall> {
-        if self.phase == Phase::Closing {
-            self.close_when_sent();
+        match self.done.pop() {
+            Some(Done { tag, buf, outcome: Outcome::Ok }) => {
+                Some(Upcall::DataDone { tag, buf, status: DataStatus::Ok })
+            }
+            Some(done) => Some(done.report()),
+            None => self.poll_arrived(),
         }
-        if let Some(Done { tag, buf, outcome, .. }) = self.done.pop() {
-            return Some(Upcall::DataDone { tag, buf, status: outcome.into() });
-        }
-        if self.is_open()
-            && let Some(upcall) = self.parse()
-        {
-            return Some(upcall);
-        }
-        if self.is_open() { None } else { self.poll_ending() }
     }
 
     fn segment(&self) -> &[u8] {
@@ -50,7 +47,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
     }
 
     fn has_more(&self) -> bool {
-        !self.done.is_empty()
+        self.done.len() > 0
             || self.is_open() && self.can_parse()
             || self.phase == Phase::Closing && self.out.is_idle()
             || self.due_violation().is_some()
@@ -60,7 +57,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
     /// Data segments are always complete here, so nothing can be claimed.
     fn accept_immediate(&mut self, tag: Tag, sink: Buf, _start: u32) {
         debug_assert!(false, "no immediate data is to be claimed");
-        self.done(Done { tag, buf: sink, outcome: Outcome::Released, bytes: 0 });
+        self.done.add(Done { tag, buf: sink, outcome: Outcome::Released });
     }
 
     fn enable(&mut self, parameters: &Parameters) {
@@ -75,6 +72,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
         self.unsolicited.enable((!parameters.initial_r2t).then_some(parameters.first_burst));
         self.unexpected.enable(parameters.initiator_max_outstanding_unexpected_pdus);
         self.hello.enable(parameters.iser_hello_required);
+        self.steady = false;
     }
 
     fn send_control(&mut self, bhs: &Bhs, data: &[u8]) -> Result<(), Later> {
@@ -89,23 +87,29 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
         self.send(bhs, data, Op::SEND)?;
         if unexpected {
             self.unexpected.sent(bhs);
+            self.steady = false;
         }
         self.note_answer(bhs, data);
         Ok(())
     }
 
     fn send_response(&mut self, bhs: &Bhs, data: &[u8], buffers: &Advertised) -> Result<(), Later> {
-        if self.is_ending() {
-            return Ok(());
-        }
-        if !self.out.has_room_for_response() {
-            self.stats.refused += 1;
-            return Err(Later);
-        }
         let invalidate = self.invalidation(bhs, buffers);
-        self.send(bhs, data, Op::Send { solicited: false, invalidate })?;
+        if !data.is_empty() || !self.out.has_credit() {
+            return self.send_unusual_response(bhs, data, invalidate);
+        }
+        let Some(mut buf) = self.out.take_buffer_for_response() else {
+            return self.send_unusual_response(bhs, data, invalidate);
+        };
+        fill_headers(&mut buf, bhs, 0);
         self.stats.invalidations += u64::from(invalidate.is_some());
-        self.note_answer(bhs, data);
+        let op = Op::Send { solicited: false, invalidate };
+        let sgl = Sgl::one(Sge::filled(buf));
+        self.out.push(WorkRequest { tag: Size::Control.tag(), op, sgl, signalled: false });
+        self.stats.pdus_out += 1;
+        if self.unsolicited.is_any() {
+            self.note_answer(bhs, data);
+        }
         Ok(())
     }
 
@@ -113,66 +117,27 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
         assert!(put.status.is_none(), "a status goes in a PDU of its own (RFC 7145 §7.3.2)");
         let end = put.start as usize + put.len as usize;
         assert!(end <= put.data.len() && put.len <= MAX_MESSAGE, "a put beyond the meaningful bytes");
-        if self.refuses_operations() {
-            self.stats.refused += 1;
-            return Err(put);
+        if put.len > 0
+            && self.out.has_credit()
+            && let Some(to) = remote(put.remote.read, put.offset, put.len)
+        {
+            return Ok(self.write(put, to));
         }
-        let next = put.data_sn.wrapping_add(1);
-        if self.is_ending() || put.len == 0 {
-            let outcome = if put.len == 0 { Outcome::Ok } else { Outcome::Released };
-            self.done(Done { tag: put.tag, buf: put.data, outcome, bytes: 0 });
-            return Ok(next);
-        }
-        let Some(to) = remote(put.remote.read, put.offset, put.len) else {
-            self.violate(Violation::Header);
-            self.done(Done { tag: put.tag, buf: put.data, outcome: Outcome::Released, bytes: 0 });
-            return Ok(next);
-        };
-        if self.puts >= self.limits.puts || !self.out.has_room_for_data() || !self.out.make_way() {
-            self.stats.refused += 1;
-            return Err(put);
-        }
-        self.out.push(put.tag, Op::Write { to }, Sge::new(put.data, put.start, put.len), false);
-        self.puts += 1;
-        self.stats.bytes_out += u64::from(put.len);
-        Ok(next)
+        self.put_unusual(put)
     }
 
     fn get_data(&mut self, get: GetData) -> Result<(), GetData> {
         let end = get.start as usize + get.len as usize;
         assert!(get.len > 0 && get.len <= MAX_MESSAGE && end <= get.sink.capacity(), "a get without room");
-        if self.refuses_operations() || !get.unsolicited && self.gets.is_full() {
-            self.stats.refused += 1;
-            return Err(get);
-        }
-        if self.is_ending() {
-            self.done(released(get));
+        if !get.unsolicited
+            && self.out.has_credit()
+            && self.gets.may_begin()
+            && let Some(from) = source(&get)
+        {
+            self.begin_read(get.tag, from, Sge::new(get.sink, get.start, get.len));
             return Ok(());
         }
-        if get.unsolicited {
-            if let Some(done) = self.unsolicited.expect(get) {
-                self.done(done);
-            }
-            self.held = false;
-            return Ok(());
-        }
-        if self.gets.ord == 0 {
-            // RFC 7145 §7.3.6.
-            self.done(released(get));
-            self.on_no_reads();
-            return Ok(());
-        }
-        let Some(from) =
-            get.offset.checked_sub(get.solicited_from).and_then(|at| remote(get.remote.write, at, get.len))
-        else {
-            self.violate(Violation::Header);
-            self.done(released(get));
-            return Ok(());
-        };
-        self.gets.add(get, from);
-        self.post_reads();
-        self.stats.read_waits += u64::from(self.gets.is_waiting());
-        Ok(())
+        self.get_unusual(get)
     }
 
     fn release_task(&mut self, tag: Tag) {
@@ -199,7 +164,7 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
     fn terminate(&mut self, graceful: bool) {
         match self.phase {
             Phase::Open | Phase::Violated if graceful => {
-                self.phase = Phase::Closing;
+                self.change(Phase::Closing);
                 self.violation = None;
                 self.release_gets(|_| true);
                 self.forget_messages();
@@ -213,11 +178,21 @@ impl<Q: QueuePair> Datamover for Iser<Q> {
 }
 
 impl<Q: QueuePair> Iser<Q> {
+    /// The next event that is not the end of an operation.
+    #[inline(never)]
+    fn poll_arrived(&mut self) -> Option<Upcall> {
+        match self.bare_command() {
+            None => self.poll_unusual(),
+            command => command,
+        }
+    }
+
     /// Sends a PDU behind a header without advertisements.
-    #[inline]
-    fn send(&mut self, bhs: &Bhs, data: &[u8], op: Op) -> Result<(), Later> {
+    pub(super) fn send(&mut self, bhs: &Bhs, data: &[u8], op: Op) -> Result<(), Later> {
         assert!(data.len() <= self.session.send_segment, "a data segment longer than the initiator takes");
-        if self.out.send(data.len(), op, |buf| fill(buf, bhs, data)) {
+        if let Some(size) = Size::of(data.len())
+            && self.out.send(size, op, |buf| fill(buf, bhs, data))
+        {
             self.stats.pdus_out += 1;
             return Ok(());
         }
@@ -227,21 +202,14 @@ impl<Q: QueuePair> Iser<Q> {
         if self.is_ending() { Ok(()) } else { Err(Later) }
     }
 
-    /// The next event when the connection does not just go on.
-    #[cold]
-    fn poll_ending(&mut self) -> Option<Upcall> {
-        self.inbound.hide();
-        if let Some(violation) = self.due_violation() {
-            self.violation = None;
-            return Some(Upcall::Violation(violation));
-        }
-        if let Phase::Draining { ended, .. } = self.phase
-            && self.is_drained()
-        {
-            self.phase = Phase::Gone;
-            return Some(Upcall::Terminated(ended));
-        }
-        None
+    /// Queues an RDMA Write, when there is room. Returns the DataSN that follows.
+    #[inline]
+    pub(super) fn write(&mut self, put: PutData, to: Remote) -> u32 {
+        self.puts += 1;
+        self.stats.bytes_out += u64::from(put.len);
+        let sgl = Sgl::one(Sge::new(put.data, put.start, put.len));
+        self.out.push(WorkRequest { tag: put.tag, op: Op::Write { to }, sgl, signalled: false });
+        put.data_sn.wrapping_add(1)
     }
 
     /// The STag that a SCSI Response closes (RFC 7145 §7.3.2).
@@ -249,74 +217,41 @@ impl<Q: QueuePair> Iser<Q> {
         let may = self.peer_invalidates && bhs.opcode() == Opcode::SCSI_RESPONSE;
         buffers.read.or(buffers.write).filter(|_| may).map(|buffer| Stag(buffer.stag))
     }
-
-    /// A PDU of the layer above may settle what was undecided about unsolicited data.
-    #[inline]
-    fn note_answer(&mut self, bhs: &Bhs, data: &[u8]) {
-        match bhs.opcode() {
-            Opcode::SCSI_RESPONSE => self.unsolicited.answered(bhs.itt()),
-            Opcode::REJECT => match Bhs::from_slice(data) {
-                Some(rejected) if rejected.opcode() == Opcode::SCSI_COMMAND => {
-                    self.unsolicited.answered(rejected.itt());
-                }
-                _ => return,
-            },
-            _ => return,
-        }
-        self.held = false;
-    }
-
-    /// A violation that can be reported now.
-    fn due_violation(&self) -> Option<Violation> {
-        let (violation, when_sent) = self.violation?;
-        (!when_sent || self.out.is_idle()).then_some(violation)
-    }
-
-    /// Nothing has begun to end the connection.
-    #[inline]
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
-    }
-
-    /// What comes too late to be begun comes back at once.
-    #[inline]
-    fn is_ending(&self) -> bool {
-        !self.is_open() && matches!(self.phase, Phase::Closing | Phase::Draining { .. })
-    }
-
-    #[inline]
-    fn refuses_operations(&self) -> bool {
-        !self.is_open() && self.phase == Phase::Gone || self.done.len() >= self.done_limit
-    }
 }
 
-/// Writes a PDU behind a header without advertisements. `buf` has room: see [`Size::of`].
+/// Writes the headers of a PDU that advertises nothing and has `len` bytes of data: `buf` has room for them.
 #[inline]
-fn fill(buf: &mut Buf, bhs: &Bhs, data: &[u8]) {
-    let Some((headers, segment)) = buf.storage().split_first_chunk_mut::<HEADERS>() else { return };
+fn fill_headers(buf: &mut Buf, bhs: &Bhs, len: usize) {
+    let Some(headers) = buf.storage().first_chunk_mut::<HEADERS>() else { return };
     let (header, basic) = headers.split_at_mut(HEADER);
     header.copy_from_slice(&Header::PLAIN_BYTES);
-    basic.copy_from_slice(bhs.with_data_segment_length(data.len() as u32).as_bytes());
-    let mut len = HEADERS;
-    if !data.is_empty() {
-        let (data_place, behind) = segment.split_at_mut(data.len());
-        data_place.copy_from_slice(data);
-        let padding = span::padded(data.len()).map_or(0, |len| len - data.len());
-        behind[..padding].fill(0);
-        len += data.len() + padding;
-    }
-    buf.set_len(len);
+    basic.copy_from_slice(bhs.as_bytes());
+    // TotalAHSLength, which stays, and DataSegmentLength.
+    let lengths = u32::from(bhs.as_bytes()[4]) << 24 | len as u32;
+    basic[4..8].copy_from_slice(&lengths.to_be_bytes());
+    buf.set_len(HEADERS);
+}
+
+/// Writes a PDU that advertises nothing. `buf` has room: see [`Size::of`].
+fn fill(buf: &mut Buf, bhs: &Bhs, data: &[u8]) {
+    fill_headers(buf, bhs, data.len());
+    buf.copy_in(HEADERS, data);
+    let padding = span::padded(data.len()).map_or(0, |len| len - data.len());
+    buf.copy_in(HEADERS + data.len(), &[0; 3][..padding]);
 }
 
 /// The place of `len` bytes at `offset` of an advertised buffer, if there is one and they do not run past the last
 /// address.
-fn remote(buffer: Option<Advertisement>, offset: u32, len: u32) -> Option<Remote> {
+#[inline]
+pub(super) fn remote(buffer: Option<Advertisement>, offset: u32, len: u32) -> Option<Remote> {
     let Advertisement { stag, va } = buffer?;
     let va = va.checked_add(u64::from(offset))?;
     va.checked_add(u64::from(len))?;
     Some(Remote { stag: Stag(stag), va })
 }
 
-fn released(get: GetData) -> Done {
-    Done { tag: get.tag, buf: get.sink, outcome: Outcome::Released, bytes: 0 }
+/// The place of the bytes that a get fetches.
+#[inline]
+pub(super) fn source(get: &GetData) -> Option<Remote> {
+    remote(get.remote.write, get.offset.checked_sub(get.solicited_from)?, get.len)
 }

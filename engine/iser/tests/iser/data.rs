@@ -238,6 +238,25 @@ fn a_release_leaves_other_tasks_alone() {
 }
 
 #[test]
+fn gets_that_wait_are_released_from_wherever_they_stand() {
+    for released in [[2, 3, 4], [4, 3, 2], [3, 4, 5], [2, 4, 6], [4, 5, 6]] {
+        let mut rig = Rig::enabled(Options { ird: 1, ..Options::default() });
+        let remote = readable(&mut rig, 1, &bytes(1000));
+        for i in 1..=6 {
+            let get = rig.get(tag(i), remote, 0, 1000);
+            rig.mover.get_data(get).unwrap();
+        }
+        for i in released {
+            rig.mover.release_task(tag(i));
+            assert_eq!(statuses(&rig.drain()), [(i, DataStatus::Released)]);
+        }
+        let rest: Vec<_> = (1..=6).filter(|i| !released.contains(i)).map(|i| (i, DataStatus::Ok)).collect();
+        assert_eq!(statuses(&rig.settle()), rest, "in their order");
+        rig.finish();
+    }
+}
+
+#[test]
 fn memory_that_is_not_registered_ends_the_connection_and_comes_back() {
     for put in [false, true] {
         let mut rig = Rig::enabled(Options::default());

@@ -1,6 +1,6 @@
 //! Exhaustion (hostile-input class R): back-pressure, never growth, never a hang.
 use crate::rig::{Options, Rig, Seen, bytes, tag};
-use iscsi::datamover::{Advertised, DataStatus, Datamover, Ended, Later};
+use iscsi::datamover::{Advertised, DataStatus, Datamover, Ended, Later, PutData, Upcall};
 use iscsi::wire::{Bhs, NopIn, NopOut, RESERVED_TAG, ScsiResponse};
 use iser::Limits;
 use rdma::Access;
@@ -118,6 +118,31 @@ fn ended_operations_that_nobody_looks_at_stop_new_ones() {
 }
 
 #[test]
+fn ended_operations_that_are_never_all_looked_at_take_no_more_memory() {
+    let options = Options::default();
+    let limits = Limits { puts: 2, gets: 1, unsolicited: 1, ..options.limits };
+    let mut rig = Rig::enabled(Options { limits, ..options });
+    let nothing = |rig: &mut Rig, i| {
+        let put = rig.put(tag(i), NONE, 0, b"x");
+        PutData { len: 0, ..put }
+    };
+    let put = nothing(&mut rig, 0);
+    assert!(rig.mover.put_data(put).is_ok());
+    for i in 1..1000 {
+        let put = nothing(&mut rig, i);
+        let (oldest, counts) = reactors::guard::count(|| {
+            assert!(rig.mover.put_data(put).is_ok());
+            rig.mover.poll()
+        });
+        let Some(Upcall::DataDone { tag, buf, .. }) = oldest else { panic!("{oldest:?}") };
+        rig.buffers.give(buf);
+        assert_eq!((tag.index(), counts.allocations), (i - 1, 0));
+    }
+    assert_eq!(rig.drain().len(), 1);
+    rig.finish();
+}
+
+#[test]
 fn r2_who_does_not_take_answers_is_not_listened_to() {
     // The initiator has receives for two messages and posts no more; it pings and pings. On iWARP that ends the
     // connection, on InfiniBand the Sends wait for a while first.
@@ -175,6 +200,31 @@ fn r3_messages_that_wait_are_all_seen() {
         for (i, seen) in seen.iter().enumerate() {
             assert!(matches!(seen, Seen::Control { bhs, data, .. } if bhs.itt() == i as u32 && *data == bytes(i)));
         }
+        rig.finish();
+    }
+}
+
+#[test]
+fn a_message_stays_open_until_the_next_poll_whatever_else_comes_and_goes() {
+    for options in Options::kinds() {
+        let mut rig = Rig::enabled(options);
+        let (mut sent, mut seen) = (0, 0);
+        while seen < 200 {
+            // Never more than there are receives for, of which one is in the open message.
+            while sent < 200 && sent < seen + 20 {
+                rig.peer.send(&nop(sent), &bytes(sent as usize % 100), NONE);
+                sent += 1;
+            }
+            rig.turns(20);
+            for _ in 0..seen % 3 + 5 {
+                let Some(Upcall::Control(control)) = rig.mover.poll() else { break };
+                rig.turns(4);
+                rig.mover.flush();
+                assert_eq!((control.bhs.itt(), rig.mover.segment()), (seen, &bytes(seen as usize % 100)[..]));
+                seen += 1;
+            }
+        }
+        assert!(rig.mover.poll().is_none() && rig.mover.segment().is_empty());
         rig.finish();
     }
 }

@@ -2,7 +2,7 @@
 use crate::rig::{Options, Rig, parameters};
 use iscsi::datamover::{Advertised, Datamover, Later};
 use iscsi::negotiate::Parameters;
-use iscsi::wire::{AsyncMessage, Bhs, NopIn, NopOut, Opcode, RESERVED_TAG, Reject};
+use iscsi::wire::{AsyncMessage, Bhs, NopIn, NopOut, Opcode, RESERVED_TAG, Reject, ScsiCommand};
 use primitives::Serial;
 
 fn event(stat_sn: u32) -> Bhs {
@@ -69,6 +69,22 @@ fn no_more_are_outstanding_than_the_initiator_declared() {
         assert_eq!(events, most - 1);
         rig.finish();
     }
+}
+
+#[test]
+fn a_command_acknowledges_like_any_other_request() {
+    let mut rig = limited(2);
+    for round in 1..4 {
+        // From the second of them on a command is looked at no more than it has to be.
+        for _ in 0..3 {
+            let command = ScsiCommand { exp_stat_sn: Serial(round), ..ScsiCommand::default() };
+            rig.peer.send(&command.encode(), &[], Advertised::default());
+            assert_eq!(rig.settle().len(), 1);
+        }
+        assert_eq!(rig.mover.send_control(&event(round), &[]), Ok(()), "the one before is acknowledged");
+        assert_eq!(rig.mover.send_control(&event(round), &[]), Err(Later));
+    }
+    rig.finish();
 }
 
 #[test]

@@ -38,11 +38,13 @@ fn check_memory<'a>(
     }
 }
 
-/// The same for all elements of a list.
+/// The same for all elements of a list: nearly always one.
 #[inline]
 fn check_list(regions: &Regions, sgl: &Sgl, fits: impl Fn(&Sge) -> bool) -> Result<(), Why> {
     match sgl.single() {
-        Some(only) => check_memory(regions, std::iter::once(only), fits, MAX_MESSAGE),
+        Some(only) if !fits(only) || only.len > MAX_MESSAGE => Err(Why::Range),
+        Some(only) if !regions.knows(only.addr(), only.len as usize) => Err(Why::Unregistered),
+        Some(_) => Ok(()),
         None => check_memory(regions, sgl.iter(), fits, MAX_MESSAGE),
     }
 }

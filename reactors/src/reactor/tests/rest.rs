@@ -4,7 +4,7 @@ use super::*;
 
 /// Rests, unless told otherwise, and notes how many turns it was left out of before each poll.
 struct Sleepy {
-    polls: Rc<RefCell<Vec<u32>>>,
+    polls: Polls,
     answer: Rc<Cell<Progress>>,
     deadline: Option<Nanos>,
 }
@@ -24,10 +24,12 @@ impl Poller for Sleepy {
     }
 }
 
+type Polls = Rc<RefCell<Vec<u32>>>;
+
 /// A world of one core with one such poller; what it noted, and what it answers from now on.
-fn world(deadline: Option<Nanos>) -> (World, Rc<RefCell<Vec<u32>>>, Rc<Cell<Progress>>) {
+fn world(deadline: Option<Nanos>) -> (World, Polls, Rc<Cell<Progress>>) {
     let mut world = World::new(1);
-    let (polls, answer) = (Rc::default(), Rc::new(Cell::new(Progress::Rest)));
+    let (polls, answer) = (Polls::default(), Rc::new(Cell::new(Progress::Rest)));
     let poller = Sleepy { polls: Rc::clone(&polls), answer: answer.clone(), deadline };
     world.reactors[0].core().add_poller(Box::new(poller)).unwrap();
     (world, polls, answer)
@@ -44,6 +46,7 @@ fn a_rest_has_its_length_and_every_turn_counts() {
     assert_eq!(*polls.borrow(), [0, REST_TURNS, REST_TURNS]);
     assert_eq!(world.reactors[0].stats().snapshot().turns, 2 * (1 + u64::from(REST_TURNS)) + 1);
     assert_eq!(world.reactors[0].stats().now.get(), world.now.get());
+    assert_eq!(world.reactors[0].executor.spawner().now(), world.now);
 }
 
 #[test]

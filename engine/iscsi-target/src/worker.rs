@@ -85,6 +85,8 @@ pub struct Worker {
     /// The connection that was read last, by its socket: when there is but one socket beside portals, it is this one's
     /// or that of somebody whom the kernel will name.
     only: Option<Key>,
+    /// The last read of that connection brought nothing.
+    dry: bool,
     draining: bool,
 }
 
@@ -135,6 +137,7 @@ impl Worker {
             next_tick: Nanos::ZERO,
             unasked: 0,
             only: None,
+            dry: false,
             draining: false,
         })
     }
@@ -170,7 +173,8 @@ impl Worker {
     }
 
     /// Reads the sockets that are ready. The kernel is asked which these are every turn, unless all are portals, or
-    /// but one: to read that costs hardly more than to ask.
+    /// but one that had something last time: more has come by now, or asking comes cheaper than reading in vain, which
+    /// takes the lock of a socket that is about to be filled.
     fn poll_sockets(&mut self) -> bool {
         self.unasked += 1;
         if self.unasked < LOOK_EVERY {
@@ -179,8 +183,10 @@ impl Worker {
                 return false;
             }
             if others == 1
+                && !self.dry
                 && let Some(received) = self.read_only_socket()
             {
+                self.dry = !received;
                 return received;
             }
         }
@@ -205,6 +211,7 @@ impl Worker {
                 active.push(index);
             }
         });
+        self.dry &= ready == 0;
         ready > 0
     }
 

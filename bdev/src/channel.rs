@@ -78,9 +78,9 @@ pub trait Channel {
         None
     }
 
-    /// Takes memory back that [`Channel::lend`] or [`Channel::read_in_place`] lent, after the operation that
-    /// carried it, if any, was reaped and its content was used, or when none ever will. Every lent buffer comes back this way; memory of those that do not is never
-    /// freed.
+    /// Takes memory back that [`Channel::lend`] or [`Channel::read_in_place`] lent, after the operation that carried
+    /// it, if any, was reaped and its content was used, or when none ever will. Every lent buffer comes back this way;
+    /// memory of those that do not is never freed.
     fn give_back(&mut self, buf: Buf) {
         let _ = buf;
     }

@@ -21,8 +21,8 @@ pub const MAX_SLEEPS: usize = 2 * MAX_TASKS;
 /// Sleeps that may end in one turn.
 pub const TIMERS_PER_TURN: usize = 32;
 
-/// Turns that resting pollers are left out of. A turn takes some tens of nanoseconds then, so what they notice late they
-/// notice less than a microsecond late.
+/// Turns that resting pollers are left out of. A turn takes some tens of nanoseconds then: what they notice late, they
+/// notice about a microsecond late.
 pub const REST_TURNS: u32 = 31;
 /// An adaptive reactor spins this long after its last work before it sleeps.
 pub const SPIN_BEFORE_SLEEP: Duration = Duration::from_micros(200);

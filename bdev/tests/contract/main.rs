@@ -23,7 +23,8 @@ macro_rules! every_clause {
             returns_tags_and_buffers, refuses_what_is_out_of_range,
             refuses_bad_lengths_and_memory, serves_the_last_block, recovers_from_being_full, aborts_complete_once,
             flushes_and_forces, unmaps, writes_zeroes, serves_two_cores, survives_a_dropped_channel, lends,
-            allocates_nothing, wakes_a_sleeper, completes_without_further_kicks, does_at_once_what_it_can, reads_in_place_what_it_can);
+            allocates_nothing, wakes_a_sleeper, completes_without_further_kicks, does_at_once_what_it_can,
+            reads_in_place_what_it_can);
     };
     ($make:expr; $($clause:ident),*) => {$(
         #[test]

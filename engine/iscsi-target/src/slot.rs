@@ -1,6 +1,7 @@
 //! A task's slot: everything one outstanding SCSI command holds. A fixed number per connection, reused for ever.
 
-use iscsi::connection::{CommandWindow, Residual};
+mod ending;
+
 use iscsi::datamover::Advertised;
 use primitives::{Buf, Key, Tag};
 use scsi::{BlockOp, Outcome, TaskAttribute};
@@ -286,51 +287,6 @@ impl Slot {
         Some(self.whole_blocks(bytes.checked_add(self.block_size - 1)?))
     }
 
-    /// What the initiator sends is what the command writes, no more and no less.
-    pub fn is_whole(&self) -> bool {
-        self.total == self.out_length() && u64::from(self.total) == self.expected
-    }
-
-    /// How the task will end if nothing fails any more.
-    pub fn outcome(&self) -> Outcome {
-        self.outcome.unwrap_or_else(|| self.op.map_or(Outcome::GOOD, |op| op.success()))
-    }
-
-    /// It has not failed.
-    pub fn is_good(&self) -> bool {
-        self.outcome.is_none_or(|outcome| outcome.is_good())
-    }
-
-    /// It has not failed and its status may ride the last Data-In.
-    pub fn ends_well(&self) -> bool {
-        self.outcome() == Outcome::GOOD
-    }
-
-    /// The residual of the task as things stand.
-    pub fn residual(&self) -> Residual {
-        let announced = match self.reads {
-            Some(true) => self.in_length(),
-            Some(false) => self.out_length(),
-            None => self.edtl,
-        };
-        let moved = if self.is_good() { self.expected } else { u64::from(self.finished) };
-        Residual::new(u64::from(announced), moved)
-    }
-
-    /// Gives the task's place in the command window back, once.
-    pub fn leave(&mut self, window: &mut CommandWindow) {
-        if core::mem::take(&mut self.counted) {
-            window.finished(self.immediate);
-        }
-    }
-
-    /// Undoes [`Slot::leave`] for a response that could not be queued.
-    pub fn rejoin(&mut self, window: &mut CommandWindow) {
-        if !core::mem::replace(&mut self.counted, true) {
-            window.resumed(self.immediate);
-        }
-    }
-
     /// Index of the `n`-th oldest chunk in use.
     pub fn nth(&self, n: u8) -> usize {
         usize::from(self.head + n) % CHUNKS
@@ -357,10 +313,5 @@ impl Slot {
         self.chunks[usize::from(self.head)] = Chunk::default();
         self.head = (self.head + 1) % CHUNKS as u8;
         self.used -= 1;
-    }
-
-    /// Records the first failure; later ones change nothing.
-    pub fn fail(&mut self, outcome: Outcome) {
-        self.outcome.get_or_insert(outcome);
     }
 }

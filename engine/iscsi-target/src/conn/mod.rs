@@ -1,6 +1,7 @@
 //! One connection: login, then full-feature phase, then the way out.
 
 mod command;
+mod early;
 mod full;
 mod login;
 mod manage;

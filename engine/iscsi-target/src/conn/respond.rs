@@ -120,8 +120,10 @@ impl Full {
     ) -> Result<(), Close> {
         let residual = iscsi::connection::Residual::new(u64::from(command.edtl), 0);
         let bhs = self.proto.scsi_response(command.itt, status as u8, residual, 0, 0);
-        // The datamover keeps room for an answer to every PDU it shows; without it the peer does not read at all.
-        dm.send_response(&bhs, &[], buffers).map_err(|_| Close::Now)
+        // The datamover keeps room for an answer to every PDU it shows, and lets no response that may wait have it.
+        // Sent from there this one does not close the initiator's buffers: the initiator does.
+        let sent = dm.send_response(&bhs, &[], buffers).or_else(|_| dm.send_control(&bhs, &[]));
+        sent.map_err(|_| Close::Now)
     }
 
     /// Rejects a PDU (RFC 7143 §11.17). If its CmdSN was the expected one it is spent, so that no gap is left.

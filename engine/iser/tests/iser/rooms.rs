@@ -51,7 +51,9 @@ fn responses_leave_a_reserve_to_answers_and_data_leaves_room_for_both() {
     assert_eq!(puts, 12);
     let response = ScsiResponse::default().encode();
     assert_eq!(rig.mover.send_response(&response, &[], &NONE), Err(Later));
-    for i in 0..4 {
+    // A command that is refused has to be answered at once, as any PDU that was shown.
+    assert_eq!(rig.mover.send_control(&response, &[]), Ok(()));
+    for i in 1..4 {
         assert_eq!(rig.mover.send_control(&answer(i), &[]), Ok(()));
     }
     assert_eq!(rig.mover.send_control(&answer(5), &[]), Err(Later));

@@ -64,7 +64,7 @@ impl Fabric {
 }
 
 impl Worker {
-    /// Somebody wants an RDMA connection: it is accepted here, or goes to the core with the fewest connections.
+    /// Somebody wants an RDMA connection: it is accepted here, or goes to the core that has the least to do.
     pub(super) fn requested(&mut self, at: Key, request: &Request, now: Nanos, pools: &mut Pools) {
         if let Some(portal_group) = self.fabric.meet(request.from) {
             if let Err(error) = self.accept_request(at, request, portal_group, now, pools) {

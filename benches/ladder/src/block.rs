@@ -176,7 +176,7 @@ fn measure(args: &Args, fleet: &Fleet, registry: &Registry, qd: usize) -> Result
     let poller = fleet.call(CORE, move |core| -> std::result::Result<_, String> {
         let bdev = registry.get(name).ok_or("the device is gone")?;
         let channel = if bare { bdev.open(core) } else { registry.open(core, name) };
-        let load = Load::new(plan, channel.map_err(|e| e.to_string())?, &*bdev)?;
+        let load = Load::new(plan, channel.map_err(|e| e.to_string())?, &*bdev, core.now())?;
         Ok(core.add_shared(load).map_err(|e| e.to_string())?.0)
     })??;
     sleep(Duration::from_secs_f64(args.warmup));

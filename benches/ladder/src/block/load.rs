@@ -69,7 +69,8 @@ struct Source {
 }
 
 impl Load {
-    pub fn new(plan: Plan, channel: Box<dyn Channel>, bdev: &dyn Bdev) -> Result<Self, String> {
+    /// A load that begins at `now`: what is measured may begin before its first turn.
+    pub fn new(plan: Plan, channel: Box<dyn Channel>, bdev: &dyn Bdev, now: Nanos) -> Result<Self, String> {
         let geometry = bdev.geometry();
         let most = bdev::limits::CHANNEL_DEPTH;
         let qd = u16::try_from(plan.qd).ok().filter(|qd| (1..=most).contains(&(*qd).into()));
@@ -90,7 +91,7 @@ impl Load {
             started: vec![Nanos::ZERO; qd.into()].into(),
             idle: (0..qd).collect(),
             latencies: Latencies::default(),
-            now: Nanos::ZERO,
+            now,
             busy: false,
             busy_ns: 0,
             busy_turns: 0,

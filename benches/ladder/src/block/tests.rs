@@ -50,3 +50,19 @@ fn cdbs_become_block_operations() {
     assert_eq!(unit.decide(bdev::Op::Read, 56, 8), Some((56, 8)));
     assert_eq!(unit.decide(bdev::Op::Write, 57, 8), None, "beyond the end");
 }
+
+#[test]
+fn what_is_measured_may_begin_before_the_first_turn() {
+    let config = FleetConfig { idle: Idle::Spin, ..FleetConfig::on(CpuList::usable()) };
+    let fleet = Fleet::start(config).unwrap();
+    let bdev = Device::Null.create(512, None, &fleet).unwrap();
+    let plan = Plan { rw: Rw::Randread, bytes: 4096, qd: 1, lend: false, scsi: false };
+    let (began, now) = fleet
+        .call(CORE, move |core| {
+            let mut load = Load::new(plan, bdev.open(core).unwrap(), &*bdev, core.now()).unwrap();
+            (load.begin().at, core.now())
+        })
+        .unwrap();
+    assert_eq!(began, now);
+    assert!(fleet.shutdown(Duration::from_secs(5)).is_clean());
+}

@@ -15,6 +15,12 @@ pub const LUNS_PER_TARGET: usize = 256;
 /// Pieces of one command's data in flight at a time.
 pub const CHUNKS: usize = 4;
 
+/// Bytes of a piece of a read that lies in memory of the device's own; whole blocks of any size. A datamover takes a
+/// piece in one put, which over RDMA is one message.
+pub const LENT_BYTES: u32 = 4 << 20;
+
+const _: () = assert!(LENT_BYTES <= rdma::limits::MAX_MESSAGE && LENT_BYTES.is_multiple_of(4096));
+
 /// Events of one connection handled in one turn, so that no connection starves another.
 pub const UPCALLS_PER_TURN: usize = 64;
 

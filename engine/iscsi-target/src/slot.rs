@@ -282,9 +282,9 @@ impl Slot {
         bytes & !(self.block_size - 1)
     }
 
-    /// So many bytes and what is missing to a whole block; `None` if nothing can be that long.
-    pub fn to_whole_blocks(&self, bytes: u32) -> Option<u32> {
-        Some(self.whole_blocks(bytes.checked_add(self.block_size - 1)?))
+    /// So many bytes and what is missing to a whole block, as far as lengths go.
+    pub fn to_whole_blocks(&self, bytes: u32) -> u32 {
+        self.whole_blocks(bytes.saturating_add(self.block_size - 1))
     }
 
     /// Index of the `n`-th oldest chunk in use.

@@ -211,9 +211,9 @@ impl Full {
     ) -> Result<Buf, Stall> {
         let slot = self.peek(index);
         // A device that lends anything lends whole blocks.
+        let blocks = slot.blocks_in(slot.to_whole_blocks(len));
         if let Some(key) = slot.local.filter(|_| lend)
-            && let Some(bytes) = slot.to_whole_blocks(len)
-            && let Some(buf) = ctx.units.lend(key, op, lba, slot.blocks_in(bytes).into())
+            && let Some(buf) = ctx.units.lend(key, op, lba, blocks.into())
         {
             ctx.stats.lent += 1;
             return Ok(buf);
@@ -260,7 +260,7 @@ impl Full {
     }
 
     /// The operation on a chunk, and the unit it goes to.
-    pub(super) fn io(&mut self, index: u16, chunk: usize, op: Op, lba: u64, blocks: u64) -> Option<(Key, Io)> {
+    fn io(&mut self, index: u16, chunk: usize, op: Op, lba: u64, blocks: u64) -> Option<(Key, Io)> {
         let owner = self.owner();
         let slot = self.slot(index);
         let key = slot.local?;

@@ -8,7 +8,7 @@ use scsi::BlockOp;
 use super::{Stall, Step, lba_at};
 use crate::conn::Full;
 use crate::context::Context;
-use crate::limits::CHUNKS;
+use crate::limits::{CHUNKS, LENT_BYTES};
 use crate::slot::{Chunk, ChunkState, Slot, kind};
 use crate::wire::Wire;
 
@@ -21,8 +21,10 @@ impl Full {
             return;
         }
         let slot = self.slot(index);
-        let Some(bytes) = slot.to_whole_blocks(slot.total) else { return };
-        let blocks = slot.blocks_in(bytes);
+        if slot.total > LENT_BYTES {
+            return;
+        }
+        let blocks = slot.blocks_in(slot.to_whole_blocks(slot.total));
         let shown = slot.local.and_then(|key| ctx.units.read_in_place(key, op.lba, blocks.into()));
         let Some(data) = shown else { return };
         ctx.stats.lent += 1;
@@ -66,21 +68,20 @@ impl Full {
             if left == 0 || usize::from(slot.used) == CHUNKS {
                 return Ok(());
             }
-            self.begin_read(ctx, index, lba_at(op, slot.begun, slot), left)?;
+            self.begin_read(ctx, index, lba_at(op, slot.begun, slot), left.min(LENT_BYTES))?;
         }
     }
 
-    /// Begins to read the next chunk, of at most `left` bytes.
-    fn begin_read(&mut self, ctx: &mut Context<'_>, index: u16, lba: u64, left: u32) -> Step {
+    /// Begins to read the next chunk, of at most `most` bytes.
+    fn begin_read(&mut self, ctx: &mut Context<'_>, index: u16, lba: u64, most: u32) -> Step {
         let lend = !self.proto.parameters.data_digest;
         let slot = self.peek(index);
-        // Near 4 GiB the last, partial block is left for a chunk of its own.
-        let bytes = slot.to_whole_blocks(left).unwrap_or(slot.whole_blocks(left));
+        let bytes = slot.to_whole_blocks(most);
         let buf = self.memory(ctx, index, Op::Read, lba, bytes, lend)?;
         let slot = self.slot(index);
         let room = slot.whole_blocks(u32::try_from(buf.capacity()).unwrap_or(u32::MAX));
         let blocks = slot.blocks_in(bytes.min(room));
-        let len = left.min(room);
+        let len = most.min(room);
         let offset = slot.begun;
         let Some(chunk) = slot.push_chunk() else { return Ok(()) };
         slot.chunks[chunk] = Chunk { buf: Some(buf), offset, len, ..Chunk::default() };

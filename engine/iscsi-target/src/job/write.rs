@@ -59,11 +59,7 @@ impl Full {
         let lend = slot.is_whole() && !digest && write.is_some();
         let block_size = slot.block_size;
         let burst = slot.whole_blocks(max_burst).max(block_size);
-        let want = if lend {
-            left.min(burst.max(slot.to_whole_blocks(unasked).unwrap_or(u32::MAX)))
-        } else {
-            left.max(unasked)
-        };
+        let want = if lend { left.min(burst.max(slot.to_whole_blocks(unasked))) } else { left.max(unasked) };
         let lba = write.map_or(0, |op| lba_at(op, offset, slot));
         let buf = self.memory(ctx, index, Op::Write, lba, want, lend);
         let slot = self.slot(index);

@@ -285,6 +285,19 @@ fn t2_aborted_tasks_leave_the_initiators_memory_alone() {
     assert_eq!(peer.hear_pdu().expect("an echo").opcode(), Opcode::NOP_IN);
 }
 
+/// A read may be longer than any RDMA message, and longer than the memory it says it is for.
+#[test]
+fn long_reads_of_lent_memory_go_out_in_pieces() {
+    let world = World::on_one_core();
+    let mut peer = RdmaPeer::log_in(world.address);
+    let window = peer.window(&[], 4096, Access::RemoteWrite);
+    let before = world.service.stats()[0].rdma.writes;
+    let bytes = target::limits::LENT_BYTES + 512;
+    peer.command(10, 1, DISK, read16(0, bytes / 512), bytes, to_read(window));
+    peer.hears_the_end();
+    assert_eq!(world.service.stats()[0].rdma.writes - before, 2);
+}
+
 #[test]
 fn t4_a_session_over_rdma_takes_the_place_of_another() {
     let world = World::on_two_cores();

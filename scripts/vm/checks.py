@@ -3,7 +3,7 @@
 import re
 import time
 
-from bench import LOST_CONNECTION, require
+from bench import CLOSED_BY_LOGOUT, LOST_CONNECTION, require
 from engines import BLOCK, DISK_MIB, TARGET
 
 
@@ -22,7 +22,7 @@ class Session:
         self.bench, self.guest, self.engine, self.transport = bench, guest, engine, transport
 
     def discover(self):
-        with self.bench.step(f"discovery over {self.transport}"):
+        with self.bench.step(f"discovery over {self.transport}", allow=CLOSED_BY_LOGOUT):
             interface = "iser" if self.transport == "iser" else "default"
             found = self.guest.run(f"iscsiadm -m discovery -t st -p {self.engine.portal} -I {interface}")
             expected = f"{self.engine.discovered},1 {TARGET}\n"
@@ -40,7 +40,7 @@ class Session:
             self.check_connections(sessions)
 
     def log_out(self):
-        with self.bench.step("logout"):
+        with self.bench.step("logout", allow=CLOSED_BY_LOGOUT):
             self.guest.run("logout")
             wait("the engine to see the end of all sessions", 10, lambda: not self.engine.rpc("iscsi_get_connections"))
 

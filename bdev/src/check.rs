@@ -1,7 +1,5 @@
 //! Bounds and shape checks of operations: one place for every device.
 
-use primitives::Home;
-
 use crate::device::{Features, Geometry};
 use crate::io::{Io, Op, Status};
 
@@ -71,7 +69,7 @@ fn supported(op: Op, features: Features) -> bool {
 
 fn check_memory(io: &Io, bytes: u64, features: Features) -> Result<(), Status> {
     let data = io.data.as_ref().ok_or(INVALID)?;
-    let lent = data.home() == Home::Lent;
+    let lent = data.is_lent();
     if lent && !features.lend {
         return Err(INVALID);
     }

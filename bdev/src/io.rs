@@ -1,6 +1,6 @@
 //! One block operation and its completion.
 
-use primitives::{Buf, Home, Tag};
+use primitives::{Buf, Tag};
 
 /// What a block operation does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +66,7 @@ impl Io {
     /// Whether its memory was lent by the device.
     #[must_use]
     pub fn is_lent(&self) -> bool {
-        self.data.as_ref().is_some_and(|data| data.home() == Home::Lent)
+        self.data.as_ref().is_some_and(|data| data.is_lent())
     }
 
     /// Ends the operation. A read's buffer says how much of it is meaningful: all of the blocks after success, nothing

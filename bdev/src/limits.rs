@@ -22,11 +22,8 @@ pub const SUBSCRIBERS: usize = 1024;
 /// Largest medium in bytes: what a signed file offset can address.
 pub const MEDIUM_BYTES: u64 = i64::MAX as u64;
 
-/// The longest write for which `malloc` fetches the blocks it lends into the cache.
-pub const MALLOC_PREFETCH_BYTES: u64 = 16 * 1024;
-
-/// How much `malloc` fetches into the cache of what it lends to be read.
-pub const MALLOC_PREFETCH_READ_BYTES: u64 = 512;
+/// From this size on little of a RAM disk is in a cache, and what is written to it goes past the cache (decision 16).
+pub const MALLOC_COLD_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Bytes that `malloc` copies for an operation without making it wait for a reap.
 pub const MALLOC_BYTES_AT_ONCE: u64 = 64 * 1024;

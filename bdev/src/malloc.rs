@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use primitives::{Buf, Home, Tag};
+use primitives::{Buf, Tag};
 use reactors::{Arena, Core};
 
 use crate::channel::{AbortOutcome, Channel, DoneBatch};
@@ -131,7 +131,7 @@ impl MallocChannel {
     /// What an operation has to move; `Err` with its status if that is nothing.
     fn judge(&self, io: &Io) -> Result<Extent, Status> {
         let extent = check(io, &self.geometry, FEATURES)?;
-        let lent = io.data.as_ref().filter(|data| data.home() == Home::Lent);
+        let lent = io.data.as_ref().filter(|data| data.is_lent());
         match lent {
             // Already where it belongs; but only if it is what was lent for just these blocks.
             Some(data) if self.memory.store().is_lent(extent, data) => Err(Status::Ok),
@@ -246,19 +246,12 @@ impl Channel for MallocChannel {
         if !matches!(op, Op::Read | Op::Write) {
             return None;
         }
-        if op == Op::Write && extent.bytes <= limits::MALLOC_PREFETCH_BYTES {
-            // What is copied there comes soon; where it goes is rarely in a cache.
-            self.memory.store().prefetch(extent);
-        }
         let filled = if op == Op::Read { extent.bytes } else { 0 };
         self.memory.lend(extent, filled)
     }
 
     fn read_in_place(&mut self, lba: u64, blocks: u64) -> Option<Buf> {
         let extent = extent(&self.geometry, lba, blocks).ok()?;
-        // What is copied from there comes soon, and begins faster when its first lines are in the cache; the processor
-        // sees to the others by itself.
-        self.memory.store().prefetch(Extent { bytes: extent.bytes.min(limits::MALLOC_PREFETCH_READ_BYTES), ..extent });
         self.memory.lend(extent, extent.bytes)
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use primitives::{Buf, Home, Tag};
+use primitives::{Buf, Tag};
 use reactors::{Arena, Core};
 
 use crate::channel::{AbortOutcome, Channel, DoneBatch};
@@ -138,7 +138,7 @@ impl NullChannel {
     /// Does it: there is nothing to it but the zeroes that a buffer is to hold.
     fn execute(&self, io: &mut Io, extent: Extent) -> Status {
         let Some(data) = io.data.as_mut().filter(|_| matches!(io.op, Op::Read | Op::Write)) else { return Status::Ok };
-        if data.home() == Home::Lent {
+        if data.is_lent() {
             let place = Extent { offset: 0, bytes: extent.bytes };
             let ours = self.zeroes.as_ref().is_some_and(|zeroes| zeroes.store().is_lent(place, data));
             return if ours && io.op == Op::Read { Status::Ok } else { Status::Failed(libc::EINVAL) };

@@ -102,6 +102,8 @@ impl Mail {
         if inbox.closed.load(Ordering::Acquire) {
             return Err(PostError::Stopped(job));
         }
+        // The job may take it that data is in its place.
+        primitives::settle_copies();
         inbox.queue.push(job).map_err(PostError::Full)?;
         // The fence in `ring` also orders this push before the second look at `closed`: either the core's last
         // sweep saw the job, or this thread sees that there will be no other.

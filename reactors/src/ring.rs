@@ -41,6 +41,8 @@ impl<T> Ring<T> {
     /// The item, when the ring is full.
     #[inline]
     pub fn push_quiet(&self, item: T) -> Result<(), T> {
+        // The item may say that data is in its place.
+        primitives::settle_copies();
         self.queue.push(item)
     }
 

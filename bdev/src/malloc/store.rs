@@ -7,6 +7,7 @@ use primitives::{Buf, Home};
 use reactors::Region;
 
 use crate::check::Extent;
+use crate::limits;
 
 /// Memory that all channels of one device, on any core, and datamovers, read and write at the same time. As with DMA
 /// to one page nobody orders them but the initiators; so no reference to it is ever formed, bytes are only copied.
@@ -33,29 +34,16 @@ impl Store {
         let capacity = u32::try_from(extent.bytes).ok()?;
         let ptr = self.at(extent);
         // SAFETY: the bytes lie in the region, which was zeroed; the lender keeps the store alive until they have come
-        // back (see its `Drop`), and lent memory may be shared.
-        Some(unsafe { Buf::from_raw(ptr, capacity, Home::Lent) })
+        // back (see its `Drop`), and lent memory may be shared. Copies are settled by whoever ends the write: with the
+        // flush of a connection, or the message to another thread.
+        Some(unsafe {
+            if self.is_cold() { Buf::from_cold(ptr, capacity) } else { Buf::from_raw(ptr, capacity, Home::Lent) }
+        })
     }
-
-    /// Begins to bring the extent into the cache, for somebody who is about to copy something there.
-    #[cfg(target_arch = "x86_64")]
-    pub fn prefetch(&self, extent: Extent) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        const LINE: usize = 64;
-        let start = self.at(extent).as_ptr().cast_const().cast::<i8>();
-        for at in (0..extent.bytes as usize).step_by(LINE) {
-            // SAFETY: the extent was checked by `at`; a prefetch reads nothing that a program could see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(at)) };
-        }
-    }
-
-    /// Where there is no stable way to say so, the processor finds out by itself.
-    #[cfg(not(target_arch = "x86_64"))]
-    pub fn prefetch(&self, _: Extent) {}
 
     /// `buf` is what [`Store::lend`] gave for the extent.
     pub fn is_lent(&self, extent: Extent, buf: &Buf) -> bool {
-        buf.home() == Home::Lent && buf.as_ptr() == self.at(extent).as_ptr()
+        buf.is_lent() && buf.as_ptr() == self.at(extent).as_ptr()
     }
 
     /// Copies the extent to offset `at` of `buf`.
@@ -69,8 +57,20 @@ impl Store {
     /// Copies from offset `at` of `buf` to the extent.
     pub fn write(&self, extent: Extent, buf: &Buf, at: u64) {
         let (at, n) = inside(buf, at, extent.bytes);
-        // SAFETY: as in `read`.
-        unsafe { std::ptr::copy_nonoverlapping(buf.as_ptr().add(at), self.at(extent).as_ptr(), n) };
+        let (from, to) = (buf.as_ptr().wrapping_add(at), self.at(extent).as_ptr());
+        // SAFETY: as in `read`; settled as what is lent.
+        unsafe {
+            if self.is_cold() {
+                primitives::copy_past_cache(from, to, n);
+            } else {
+                std::ptr::copy_nonoverlapping(from, to, n);
+            }
+        }
+    }
+
+    /// Too large for a cache.
+    fn is_cold(&self) -> bool {
+        self.bytes >= limits::MALLOC_COLD_BYTES
     }
 
     /// Fills the extent with zeroes.
@@ -120,7 +120,7 @@ impl Lender {
     }
 
     pub fn give_back(&mut self, buf: Buf) {
-        debug_assert_eq!(buf.home(), Home::Lent);
+        debug_assert!(buf.is_lent());
         self.lent = self.lent.saturating_sub(1);
     }
 }

@@ -77,3 +77,38 @@ fn creation_errors_name_the_field() {
     let physical = MallocParams { physical_block_size: Some(1000), ..good };
     assert!(error(physical).to_string().starts_with("physical_block_size: got 1000"));
 }
+
+/// Through every way there is, what is written past the cache is what is read.
+#[test]
+fn a_large_disk_is_written_past_the_cache() {
+    let mut rig = Rig::new();
+    let num_blocks = limits::MALLOC_COLD_BYTES / 512;
+    let params = MallocParams { name: "m".into(), block_size: 512, num_blocks, ..MallocParams::default() };
+    let bdev = Malloc::create(&params, &rig.arena).unwrap();
+    let mut channel = bdev.open(&mut rig.cores[0].core()).unwrap();
+    let bytes: Vec<u8> = (0..3 * 512).map(|i| (i * 7 % 251) as u8).collect();
+    let mut lent = channel.lend(Op::Write, 5, 3).unwrap();
+    assert!(lent.is_cold() && lent.is_lent());
+    // Line borders are none of the caller's business.
+    lent.copy_in(0, &bytes[..100]);
+    lent.copy_in(100, &bytes[100..]);
+    channel.give_back(lent);
+    let mut queued = rig.io(1, Op::Write, num_blocks - 3, 3);
+    queued.data.as_mut().unwrap().copy_in(0, &bytes);
+    channel.submit(queued).unwrap();
+    channel.kick();
+    assert_eq!(rig.reap(&mut *channel).len(), 1);
+    let mut at_once = rig.io(2, Op::Write, 900, 3);
+    at_once.data.as_mut().unwrap().copy_in(0, &bytes);
+    assert_eq!(channel.run(&mut at_once), Some(Status::Ok));
+    for lba in [5, num_blocks - 3, 900] {
+        let shown = channel.read_in_place(lba, 3).unwrap();
+        let mut read = vec![0; bytes.len()];
+        assert_eq!((shown.copy_out(0, &mut read), read == bytes), (bytes.len(), true));
+        channel.give_back(shown);
+    }
+    let (_small, mut small) = open(&mut rig);
+    let lent = small.lend(Op::Write, 0, 1).unwrap();
+    assert!(!lent.is_cold(), "a small disk stays in the cache");
+    small.give_back(lent);
+}

@@ -63,7 +63,11 @@ impl Row {
 
     /// I/Os that a turn may serve by what the target declares: so many events for each connection.
     pub fn budget(&self) -> u64 {
-        self.most_connections * target::limits::UPCALLS_PER_TURN as u64
+        let events = match self.case.transport {
+            Transport::Iser => target::limits::UPCALLS_PER_TURN,
+            Transport::Tcp => target::limits::UPCALLS_PER_TCP_TURN,
+        };
+        self.most_connections * events as u64
     }
 
     /// Rounds in which the last connection waited for its command, for each that ended.

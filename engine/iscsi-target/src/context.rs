@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use primitives::{Buf, Home, Key};
+use primitives::{Buf, Key};
 use reactors::{CoreHandle, CoreId, Nanos, Pools};
 
 use crate::shared::Shared;
@@ -36,11 +36,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Gives a buffer back to where it came from: the pool, or the device of the unit `lender`.
     pub fn give(&mut self, buf: Buf, lender: Option<Key>) {
-        match (buf.home(), lender) {
-            (Home::Pool { .. }, _) => self.pools.give(buf),
-            (Home::Lent, Some(key)) => self.units.give_back(key, buf),
+        match lender {
+            _ if !buf.is_lent() => self.pools.give(buf),
+            Some(key) => self.units.give_back(key, buf),
             // Only units lend. The device keeps the memory for good, which is the safe way to be wrong.
-            (Home::Lent, None) => debug_assert!(false, "lent memory without a lender"),
+            None => debug_assert!(false, "lent memory without a lender"),
         }
     }
 }

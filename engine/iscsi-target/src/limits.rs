@@ -21,8 +21,13 @@ pub const LENT_BYTES: u32 = 4 << 20;
 
 const _: () = assert!(LENT_BYTES <= rdma::limits::MAX_MESSAGE && LENT_BYTES.is_multiple_of(4096));
 
-/// Events of one connection handled in one turn, so that no connection starves another.
+/// Events of one iSER connection handled in one turn, so that no connection starves another. They share the device's
+/// receives, so more than this for one is less for others.
 pub const UPCALLS_PER_TURN: usize = 64;
+
+/// Events of one TCP connection handled in one turn: what a window of 128 commands can bring, so that all of it is
+/// answered with one call.
+pub const UPCALLS_PER_TCP_TURN: usize = 256;
 
 /// A login that has not reached full-feature phase after this many seconds is cut off.
 pub const LOGIN_SECONDS: u64 = 15;

@@ -7,6 +7,8 @@ use iscsi_tcp::Tcp;
 use primitives::{Buf, Tag};
 use rdma::QueuePair;
 
+use crate::limits::{UPCALLS_PER_TCP_TURN, UPCALLS_PER_TURN};
+
 /// iSER over whatever provider its device has.
 pub type Iser = iser::Iser<Box<dyn QueuePair>>;
 
@@ -29,6 +31,14 @@ macro_rules! either {
 }
 
 impl Wire {
+    /// How many events of it are handled in one turn.
+    pub const fn upcalls_per_turn(&self) -> usize {
+        match self {
+            Self::Tcp(_) => UPCALLS_PER_TCP_TURN,
+            Self::Iser(_) => UPCALLS_PER_TURN,
+        }
+    }
+
     /// A second has passed since the final login response: what the initiator does not expect may be sent
     /// (RFC 7145 §5.1.3).
     pub fn end_quiet(&mut self) {

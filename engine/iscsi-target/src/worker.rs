@@ -260,6 +260,10 @@ impl Worker {
 
     /// Sends what connections have to send; forgets those that are over; keeps those that want another turn.
     fn finish_turn(&mut self, pools: &mut Pools) {
+        if !self.active.is_empty() {
+            // What was written is there before anybody is told.
+            primitives::settle_copies();
+        }
         let mut keep = 0;
         for at in 0..self.active.len() {
             let index = self.active[at];

@@ -93,12 +93,15 @@ pub struct Tcp<S = Socket> {
 }
 
 impl Tcp<Socket> {
-    /// Takes a connected socket (`OwnedFd` converts into one) and makes it non-blocking, without Nagle's delay.
+    /// Takes a connected socket (`OwnedFd` converts into one) and makes it non-blocking, without Nagle's delay, and
+    /// with a bounded send buffer if the peer is near.
     ///
     /// # Errors
     /// What the kernel says to that.
     pub fn new(socket: TcpStream, limits: Limits) -> io::Result<Self> {
-        Ok(Self::over(Socket::new(socket)?, limits))
+        let socket = Socket::new(socket)?;
+        socket.bound_send_buffer()?;
+        Ok(Self::over(socket, limits))
     }
 
     /// The socket, for addresses.

@@ -157,7 +157,7 @@ impl Transfers {
     fn insert(&mut self, get: GetData) -> Key {
         assert!(get.len > 0 && get.start as usize + get.len as usize <= get.sink.capacity(), "a get without room");
         let get = Get {
-            large: !get.unsolicited && get.len.min(self.segment) >= DIRECT_MIN,
+            large: !get.unsolicited && !get.sink.is_cold() && get.len.min(self.segment) >= DIRECT_MIN,
             tag: get.tag,
             task: get.task,
             sink: get.sink,
@@ -230,11 +230,11 @@ impl Transfers {
         verdict
     }
 
-    /// Where the next bytes of a get go.
-    pub fn place_of(&mut self, key: Key) -> Option<*mut u8> {
+    /// Where the next bytes of a get go, and whether little of that is in a cache.
+    pub fn place_of(&mut self, key: Key) -> Option<(*mut u8, bool)> {
         let get = self.gets.get_mut(key)?;
         // Within the sink: `got` < `len` or nothing is placed, and `start + len` was checked.
-        Some(get.sink.as_ptr().wrapping_add((get.start + get.got) as usize))
+        Some((get.sink.as_ptr().wrapping_add((get.start + get.got) as usize), get.sink.is_cold()))
     }
 
     /// `len` bytes are in the sink, unless those of the PDU `damaged` are wrong; the get, if that ends it.

@@ -33,8 +33,10 @@ pub struct Buf {
     home: u64,
 }
 
-/// The word of [`Home::Lent`]; that of a pool has only 48 bits.
-const LENT: u64 = u64::MAX;
+/// The words of [`Home::Lent`], from this one on; that of a pool has only 48 bits.
+const LENT: u64 = u64::MAX - 1;
+/// Lent memory of which little is in a cache.
+const LENT_COLD: u64 = u64::MAX;
 
 // SAFETY: a Buf is the only handle to its memory (pool) or to memory that is only ever accessed by raw copies (lent);
 // nothing in it is bound to a thread.
@@ -52,6 +54,30 @@ impl Buf {
             Home::Lent => LENT,
         };
         Self { ptr, capacity, len: 0, home }
+    }
+
+    /// Makes a handle to lent memory that is part of so much that a cache rarely holds any of it: what is copied there
+    /// goes [past the cache](crate::copy_past_cache).
+    ///
+    /// # Safety
+    /// As for [`Buf::from_raw`]. And whoever copies into it calls [`settle_copies`](crate::settle_copies) before
+    /// another thread is told that the data is there.
+    pub const unsafe fn from_cold(ptr: NonNull<u8>, capacity: u32) -> Self {
+        Self { ptr, capacity, len: 0, home: LENT_COLD }
+    }
+
+    /// Its home is [`Home::Lent`].
+    #[must_use]
+    #[inline]
+    pub const fn is_lent(&self) -> bool {
+        self.home >= LENT
+    }
+
+    /// It was made by [`Buf::from_cold`].
+    #[must_use]
+    #[inline]
+    pub const fn is_cold(&self) -> bool {
+        self.home == LENT_COLD
     }
 
     /// Bytes of room.
@@ -87,7 +113,7 @@ impl Buf {
     #[inline]
     pub const fn home(&self) -> Home {
         match self.home {
-            LENT => Home::Lent,
+            LENT.. => Home::Lent,
             home => Home::Pool { pool: (home >> 32) as u16, index: home as u32 },
         }
     }
@@ -105,7 +131,7 @@ impl Buf {
     #[must_use]
     #[inline]
     pub fn filled(&self) -> &[u8] {
-        assert!(self.home != LENT, "no reference to lent memory");
+        assert!(!self.is_lent(), "no reference to lent memory");
         // SAFETY: valid for `capacity` ≥ `len` initialised bytes, and this handle is the only one (from_raw).
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len as usize) }
     }
@@ -117,7 +143,7 @@ impl Buf {
     #[must_use]
     #[inline]
     pub fn storage(&mut self) -> &mut [u8] {
-        assert!(self.home != LENT, "no reference to lent memory");
+        assert!(!self.is_lent(), "no reference to lent memory");
         // SAFETY: as in `filled`, and `&mut self` excludes any other borrow.
         unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.capacity as usize) }
     }
@@ -131,8 +157,15 @@ impl Buf {
         let end = at.checked_add(bytes.len()).filter(|end| *end <= self.capacity());
         let end = end.expect("bytes do not fit the buffer");
         // SAFETY: `at + bytes.len()` ≤ capacity was checked; `bytes` is a Rust slice and so never pool or lent memory
-        // reached through this handle.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.ptr.as_ptr().add(at), bytes.len()) };
+        // reached through this handle. Who made a cold handle vouches for the rest.
+        unsafe {
+            let to = self.ptr.as_ptr().add(at);
+            if self.is_cold() {
+                crate::copy_past_cache(bytes.as_ptr(), to, bytes.len());
+            } else {
+                core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            }
+        }
         self.len = self.len.max(end as u32);
     }
 
@@ -181,6 +214,18 @@ mod tests {
         for home in [pool(0, 0), pool(7, u32::MAX), pool(u16::MAX, 9), pool(u16::MAX, u32::MAX), Home::Lent] {
             assert_eq!(on(&mut memory, home).home(), home);
         }
+    }
+
+    #[test]
+    fn a_cold_one_is_lent_and_copied_into() {
+        let mut memory = [0u8; 200];
+        // SAFETY: as in `on`; no other thread looks.
+        let mut buf = unsafe { Buf::from_cold(NonNull::new(memory.as_mut_ptr()).unwrap(), 200) };
+        assert!(buf.is_cold() && buf.home() == Home::Lent && !on(&mut [0], Home::Lent).is_cold());
+        let bytes: [u8; 150] = core::array::from_fn(|i| i as u8);
+        buf.copy_in(7, &bytes);
+        let mut out = [0; 150];
+        assert_eq!((buf.copy_out(7, &mut out), out), (150, bytes));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod buf;
+mod cache;
 pub mod queue;
 pub mod ring;
 pub mod serial;
@@ -17,6 +18,7 @@ pub mod span;
 pub mod tag;
 
 pub use buf::{Buf, Home};
+pub use cache::{copy_past_cache, prefetch, settle_copies};
 pub use queue::IndexQueue;
 pub use ring::Ring;
 pub use serial::Serial;

@@ -24,7 +24,7 @@ impl Carving {
     /// # Panics
     /// On memory lent by a device, which is not ours to cut.
     pub fn new(whole: Buf, sizes: &[(usize, usize)], mut each: impl FnMut(Buf)) -> Self {
-        assert!(whole.home() != Home::Lent, "lent memory is not cut up");
+        assert!(!whole.is_lent(), "lent memory is not cut up");
         let (mut at, mut lent) = (0, 0);
         for &(size, count) in sizes {
             let step = size.next_multiple_of(PIECE_ALIGN);

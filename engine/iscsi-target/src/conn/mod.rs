@@ -22,7 +22,7 @@ use iscsi::login::{Login, Transport};
 use reactors::Nanos;
 
 use crate::context::Context;
-use crate::limits::{DRAIN_SECONDS, LINGER_MILLIS, QUIET_MILLIS, UPCALLS_PER_TURN};
+use crate::limits::{DRAIN_SECONDS, LINGER_MILLIS, QUIET_MILLIS};
 use crate::session::{ConnId, PortPair};
 use crate::target::Entrance;
 use crate::wire::Wire;
@@ -74,7 +74,7 @@ impl Conn {
         {
             full.step_stalled(&mut self.dm, ctx);
         }
-        for _ in 0..UPCALLS_PER_TURN {
+        for _ in 0..self.dm.upcalls_per_turn() {
             if self.waits() {
                 break;
             }

@@ -1,12 +1,13 @@
 //! The receiving half: finds PDUs in a byte stream and puts their data where it is wanted.
 //!
 //! Every [`Receiver::receive`] is one `readv`: first the rest of the payload being placed, straight into its memory,
-//! then the staging buffer. So large payloads are never copied here and small PDUs arrive many to a call.
+//! then the staging buffer. So large payloads are not copied here and small PDUs arrive many to a call. Only what is
+//! bound for memory out of the cache is always staged and copied, past the cache (decision 16).
 use super::{Digests, Fault, Stream};
 use crate::digest::{self, Crc32c, DIGEST_LEN};
-use crate::limits::{DIRECT_MEMORY, DIRECT_MIN, DIRECT_WINDOW, STAGING};
+use crate::limits::{COLD_WINDOW, DIRECT_MIN, DIRECT_WINDOW, LARGE_MEMORY, STAGING};
 use iscsi::wire::{BHS_LEN, Bhs, Opcode};
-use primitives::span;
+use primitives::{copy_past_cache, span};
 
 /// The longest additional header segments: 255 words.
 const AHS_MAX: usize = 255 * 4;
@@ -70,10 +71,11 @@ enum State {
         skip: usize,
         intact: bool,
     },
-    /// The next `left` bytes go to `to`.
+    /// The next `left` bytes go to `to`, which is `cold` or may be written by the transport.
     Placing {
         to: *mut u8,
         left: usize,
+        cold: bool,
     },
     /// Waits for padding and digest of a placed payload.
     Trailer,
@@ -96,8 +98,9 @@ pub struct Receiver {
     digests: Digests,
     max_data: u32,
     crc: Crc32c,
-    /// Counts down the PDUs for which another large payload is expected.
+    /// Counts down the PDUs for which another large payload is expected, and how much may be read ahead until then.
     large: u8,
+    ahead: usize,
     counts: Counts,
 }
 
@@ -120,6 +123,7 @@ impl Receiver {
             max_data,
             crc: Crc32c::new(),
             large: 0,
+            ahead: DIRECT_WINDOW,
             counts: Counts::default(),
         }
     }
@@ -169,17 +173,23 @@ impl Receiver {
         self.state = State::Staging;
     }
 
-    /// Puts the data of the current header at `to`.
+    /// Puts the data of the current header at `to`; past the cache if that is `cold`.
     ///
     /// # Safety
     /// `to` must be valid for writes of the header's data segment length until [`Step::Payload`] or
-    /// [`Receiver::abandon`]; with data digests on, nobody else may touch that memory meanwhile.
-    pub unsafe fn place(&mut self, to: *mut u8) {
-        debug_assert!(matches!(self.state, State::Deciding));
+    /// [`Receiver::abandon`]; with data digests on, nobody else may touch that memory meanwhile, and it is not cold.
+    /// What is cold is to be settled as [`copy_past_cache`] says.
+    pub unsafe fn place(&mut self, to: *mut u8, cold: bool) {
+        debug_assert!(matches!(self.state, State::Deciding) && !(cold && self.digests.data));
         if self.digests.data {
             self.crc = Crc32c::new();
         }
-        self.state = State::Placing { to, left: self.data_len() };
+        let left = self.data_len();
+        if left >= DIRECT_MIN as usize {
+            self.large = LARGE_MEMORY;
+            self.ahead = if cold { COLD_WINDOW } else { DIRECT_WINDOW };
+        }
+        self.state = State::Placing { to, left, cold };
         self.place_staged();
     }
 
@@ -243,7 +253,7 @@ impl Receiver {
     /// payload, so that the next one is not staged.
     pub fn receive<S: Stream>(&mut self, stream: &mut S, expect_large: bool) -> Received {
         let (to, left) = match self.state {
-            State::Placing { to, left } => (to, left),
+            State::Placing { to, left, cold: false } => (to, left),
             _ => (std::ptr::null_mut(), 0),
         };
         let window = self.window(expect_large);
@@ -301,7 +311,11 @@ impl Receiver {
             (self.head, self.tail) = (0, self.tail - self.head);
         }
         let room = STAGING - self.tail;
-        if expect_large || self.large > 0 { room.min(missing.max(DIRECT_WINDOW)) } else { room }
+        match (expect_large, self.large) {
+            (true, _) => room.min(missing.max(DIRECT_WINDOW)),
+            (false, 0) => room,
+            (false, _) => room.min(missing.max(self.ahead)),
+        }
     }
 
     /// Takes a header out of staging; `None` is never returned twice in a row without progress.
@@ -325,7 +339,7 @@ impl Receiver {
         self.bhs = bhs;
         self.head += total;
         self.counts.pdus += 1;
-        self.large = if bhs.data_segment_length() >= DIRECT_MIN { DIRECT_MEMORY } else { self.large.saturating_sub(1) };
+        self.large = self.large.saturating_sub(1);
         self.state = State::Deciding;
         None
     }
@@ -346,12 +360,19 @@ impl Receiver {
 
     /// Copies what is staged of the payload to its place; `false` when there is more to come.
     fn place_staged(&mut self) -> bool {
-        let State::Placing { to, left } = self.state else { return true };
+        let State::Placing { to, left, cold } = self.state else { return true };
         let n = left.min(self.staged());
         if n > 0 {
             let from = &self.staging[self.head..self.head + n];
-            // SAFETY: `to` is valid for `left` ≥ `n` bytes (`place`); staging is private to this receiver.
-            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, n) };
+            // SAFETY: `to` is valid for `left` ≥ `n` bytes (`place`), and what is cold will be settled; staging is
+            // private to this receiver.
+            unsafe {
+                if cold {
+                    copy_past_cache(from.as_ptr(), to, n);
+                } else {
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, n);
+                }
+            }
             self.head += n;
             self.counts.copied += n as u64;
         }
@@ -361,14 +382,14 @@ impl Receiver {
 
     /// `n` bytes of the payload have reached their place.
     fn landed(&mut self, n: usize) {
-        let State::Placing { to, left } = self.state else { return };
+        let State::Placing { to, left, cold } = self.state else { return };
         if self.digests.data && n > 0 {
             // SAFETY: `n` bytes at `to` were just written, and with digests on nobody else touches them (`place`).
             self.crc.update(unsafe { std::slice::from_raw_parts(to, n) });
         }
         self.state = match left - n {
             0 => State::Trailer,
-            left => State::Placing { to: to.wrapping_add(n), left },
+            left => State::Placing { to: to.wrapping_add(n), left, cold },
         };
     }
 

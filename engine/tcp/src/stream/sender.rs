@@ -5,8 +5,9 @@
 use super::arena::{Arena, Piece};
 use super::{Digests, Stream};
 use crate::digest::{self, Crc32c, DIGEST_LEN};
-use crate::limits::FRAMES;
+use crate::limits::{FRAMES, PREFETCH};
 use iscsi::wire::{BHS_LEN, Bhs};
+use primitives::prefetch;
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
@@ -278,7 +279,10 @@ impl Sender {
         for frame in &self.frames {
             let payload = match frame.payload {
                 Payload::Copied { piece, .. } => self.arena.address(piece.start),
-                Payload::Memory { from, .. } => from,
+                Payload::Memory { from, len } => {
+                    prefetch(from, len.min(PREFETCH));
+                    from
+                }
             };
             let parts = [
                 (frame.head.as_ptr(), usize::from(frame.head_len)),

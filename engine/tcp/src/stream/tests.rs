@@ -114,10 +114,11 @@ proptest! {
                     current = usize::from(receiver.bhs().0[47]);
                     let case = cases[current];
                     prop_assert_eq!(receiver.ahs(), pattern(case.words * 4, 1));
+                    let cold = current % 3 == 0 && !data_digest;
                     match case.how {
                         0 => receiver.stage(),
                         // SAFETY: the place is as long as the segment and untouched until the payload is there.
-                        1 => unsafe { receiver.place(places[current].as_mut_ptr()) },
+                        1 => unsafe { receiver.place(places[current].as_mut_ptr(), cold) },
                         _ => receiver.discard(),
                     }
                 }

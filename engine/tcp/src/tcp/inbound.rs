@@ -68,12 +68,12 @@ impl<S: Stream> Tcp<S> {
         }
         match self.transfers.judge(&DataOut::decode(bhs), len) {
             Verdict::Place(key) => match self.transfers.place_of(key) {
-                Some(to) => {
+                Some((to, cold)) => {
                     self.placing = Some(Placing::Get(key, len));
                     // SAFETY: the sink belongs to the get, which has room for `len` more bytes (`judge`); whatever
                     // ends it first abandons the placement (`release_gets`, `finish`). With digests on sinks are
                     // not lent (`get_data`), so nobody else touches them.
-                    unsafe { self.receiver.place(to) };
+                    unsafe { self.receiver.place(to, cold) };
                 }
                 None => self.receiver.discard(),
             },

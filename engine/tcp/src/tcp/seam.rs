@@ -7,7 +7,7 @@ use crate::transfers::Ended as EndedGet;
 use iscsi::datamover::{DataStatus, Datamover, Ended, GetData, Later, PutData, Upcall};
 use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, Opcode, R2t};
-use primitives::{Buf, Home, Serial, Tag};
+use primitives::{Buf, Serial, Tag};
 
 impl<S: Stream> Datamover for Tcp<S> {
     fn phase_collapse(&self) -> bool {
@@ -100,9 +100,10 @@ impl<S: Stream> Datamover for Tcp<S> {
         assert!(std::mem::take(&mut self.unclaimed), "no immediate data is to be claimed");
         assert!(filled <= sink.capacity(), "immediate data does not fit its sink");
         let to = sink.as_ptr().wrapping_add(start as usize);
+        let cold = sink.is_cold();
         self.placing = Some(Placing::Immediate { tag, sink, filled });
         // SAFETY: the sink has room (above) and stays in `placing` until the payload is complete or was abandoned.
-        unsafe { self.receiver.place(to) };
+        unsafe { self.receiver.place(to, cold) };
         self.more = true;
     }
 
@@ -129,7 +130,7 @@ impl<S: Stream> Datamover for Tcp<S> {
     fn put_data(&mut self, put: PutData) -> Result<u32, PutData> {
         let end = put.start as usize + put.len as usize;
         assert!(end <= put.data.len(), "a put beyond the meaningful bytes");
-        assert!(!self.data_digest || put.data.home() != Home::Lent, "lent memory may change under its digest");
+        assert!(!self.data_digest || !put.data.is_lent(), "lent memory may change under its digest");
         if self.refuses_operations() {
             return Err(put);
         }
@@ -147,7 +148,7 @@ impl<S: Stream> Datamover for Tcp<S> {
     }
 
     fn get_data(&mut self, get: GetData) -> Result<(), GetData> {
-        assert!(!self.data_digest || get.sink.home() != Home::Lent, "lent memory may change under its digest");
+        assert!(!self.data_digest || !get.sink.is_lent(), "lent memory may change under its digest");
         if self.refuses_operations() {
             return Err(get);
         }

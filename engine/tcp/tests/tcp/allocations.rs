@@ -33,8 +33,8 @@ fn prepare(digest: bool) -> Loop {
     tcp.enable(&parameters);
     let mut rig = Rig::new();
     rig.peer = Peer { header_digest: digest, data_digest: digest };
-    let buffers = (0..3).map(|_| rig.pool.filled(&bytes(16 * 1024))).collect();
-    let immediate = rig.peer.frame(&write_command(1, true), &[], &bytes(16 * 1024));
+    let buffers = (0..3).map(|_| rig.pool.filled(&bytes(32 * 1024))).collect();
+    let immediate = rig.peer.frame(&write_command(1, true), &[], &bytes(32 * 1024));
     let answer = rig.peer.frame(&data_out(2, 0, 0, 0, true), &[], &bytes(4096));
     let scratch = Box::new([0; 65_536]);
     Loop { tcp, client, buffers, rig, immediate, answer, scratch, header: if digest { 52 } else { 48 } }

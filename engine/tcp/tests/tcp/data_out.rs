@@ -1,11 +1,12 @@
 //! Solicited data: R2T out, Data-Out in, order and bounds (hostile-input classes Q, X2, X3; RFC 7143 §11.7, §11.8).
 use crate::support::*;
-use iscsi::datamover::{DataStatus, Datamover, GetData, Violation};
+use iscsi::datamover::{DataStatus, Datamover, GetData, Upcall, Violation};
 use iscsi::negotiate::Parameters;
 use iscsi::wire::{Bhs, DataOut, Opcode, R2t};
 use iscsi_tcp::Limits;
 use iscsi_tcp::limits::MAX_GETS;
-use primitives::Serial;
+use primitives::{Buf, Serial};
+use std::ptr::NonNull;
 
 fn done(index: u16, bytes: Vec<u8>) -> Event {
     Event::Done { tag: tag(index), bytes, status: DataStatus::Ok }
@@ -195,6 +196,33 @@ fn a_large_payload_goes_straight_into_its_sink() {
 }
 
 #[test]
+fn what_is_bound_for_cold_memory_is_staged() {
+    let mut rig = Rig::enabled(&parameters());
+    let all = bytes(256 * 1024);
+    let mut memory = vec![0xdb; all.len()];
+    let mut get = rig.get(tag(1), 9, 0, all.len() as u32);
+    // SAFETY: the memory lives to the end of the test, and this thread alone looks.
+    let cold = unsafe { Buf::from_cold(NonNull::new(memory.as_mut_ptr()).unwrap(), all.len() as u32) };
+    rig.pool.give(std::mem::replace(&mut get.sink, cold));
+    rig.tcp.get_data(get).unwrap();
+    rig.tcp.flush();
+    let ttt = rig.sent().last().unwrap().bhs.ttt();
+    rig.arrive_pdu(&data_out(9, ttt, 0, 0, true), &all);
+    let mut reads = Vec::new();
+    let done = loop {
+        if let Some(upcall) = rig.tcp.poll() {
+            break upcall;
+        }
+        assert!(rig.tcp.receive());
+        reads.push(rig.pipe.0.borrow().last_read[0]);
+    };
+    assert!(matches!(done, Upcall::DataDone { status: DataStatus::Ok, ref buf, .. } if buf.len() == all.len()));
+    assert_eq!((rig.tcp.stats().received.direct, memory == all), (0, true));
+    assert!(reads[1..].iter().all(|read| *read <= 64 * 1024), "{reads:?}");
+    rig.finish();
+}
+
+#[test]
 fn after_a_large_payload_the_next_is_not_staged() {
     let mut rig = Rig::enabled(&parameters());
     rig.claim = Some(tag(1));
@@ -217,7 +245,7 @@ fn after_a_large_payload_the_next_is_not_staged() {
 #[test]
 fn a_large_payload_is_expected_only_while_its_get_is_active() {
     let mut rig = Rig::enabled(&parameters());
-    rig.solicit(tag(1), 1, 0, 20_000);
+    rig.solicit(tag(1), 1, 0, 40_000);
     rig.turn();
     assert!(rig.pipe.0.borrow().last_read[0] <= 512);
     rig.tcp.release_task(tag(1));

@@ -255,7 +255,7 @@ fn digests_hold_from_the_next_pdu_on_both_ways() {
 #[test]
 fn large_immediate_data_goes_where_it_is_claimed() {
     for parameters in [parameters(), with_digests()] {
-        for len in [16_384, 16_385, 65_535] {
+        for len in [32_768, 32_769, 65_535] {
             let mut rig = Rig::enabled(&parameters);
             rig.claim = Some(tag(3));
             rig.arrive_pdu(&write_command(1, true), &bytes(len));
@@ -283,7 +283,7 @@ fn large_immediate_data_nobody_claims_is_discarded() {
 fn a_wrong_digest_of_claimed_immediate_data_is_its_status() {
     let mut rig = Rig::enabled(&with_digests());
     rig.claim = Some(tag(3));
-    let mut wire = rig.peer.frame(&write_command(1, true), &[], &bytes(20_000));
+    let mut wire = rig.peer.frame(&write_command(1, true), &[], &bytes(40_000));
     wire[7000] ^= 1;
     rig.arrive(&wire);
     let events = rig.settle();

@@ -98,12 +98,12 @@ fn everything_queued_goes_out_in_one_call_and_in_order() {
 #[test]
 fn a_flush_makes_at_most_two_calls() {
     let mut rig = Rig::enabled(&small());
-    let put = rig.put(tag(1), 1, &bytes(200 * 1024));
+    let put = rig.put(tag(1), 1, &bytes(400 * 1024));
     rig.tcp.put_data(put).unwrap();
     rig.tcp.flush();
     assert_eq!(rig.pipe.0.borrow().writes, 2);
     assert!(!rig.tcp.is_flushed() && !rig.tcp.wants_write(), "the rest is for the next turn, not for EPOLLOUT");
-    assert_eq!(rig.settle(), [done(1, bytes(200 * 1024))]);
+    assert_eq!(rig.settle(), [done(1, bytes(400 * 1024))]);
     rig.finish();
 }
 

@@ -67,6 +67,9 @@ pub const INLINE: usize = 128;
 /// Pieces of memory waiting to be sent; the kernel takes 1,024 in a call.
 pub const PIECES: usize = 512;
 
+/// How much of each piece is brought into the cache before the kernel copies them all (decision 16).
+pub const PREFETCH: usize = 256;
+
 /// Bytes framed ahead of what the kernel took: no point in much more than a socket buffer takes.
 pub const OUTBOX: u64 = 1024 * 1024;
 

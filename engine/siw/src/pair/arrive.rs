@@ -82,6 +82,8 @@ impl From<Fault> for Halt {
 /// Where a payload goes.
 enum To {
     Memory(*mut u8),
+    /// Memory that is in no cache.
+    Cold(*mut u8),
     Staging,
 }
 
@@ -201,11 +203,12 @@ impl Pair {
             },
         };
         let Some(stream) = &mut self.stream else { return Ok(false) };
+        let cold = matches!(to, To::Cold(_));
         Ok(match to {
             // SAFETY: the memory was just checked to hold `len` bytes and to be out of its owner's hands: a receive,
             // the sink of a Read, a window that does not close meanwhile (`is_in_use`), or an exposure whose end ends
             // this connection (`Device::conceal`). All of them outlive the stream, which ends first (`end`).
-            To::Memory(to) => unsafe { stream.receiver.place(to, &mut core.stats) },
+            To::Memory(to) | To::Cold(to) => unsafe { stream.receiver.place(to, cold, &mut core.stats) },
             To::Staging => {
                 stream.receiver.stage();
                 false
@@ -228,7 +231,7 @@ impl Pair {
             }
             let place = read.to.wrapping_add(read.got as usize);
             self.inbound.current = Current::Response { len, last: header.last };
-            return Ok(To::Memory(place));
+            return Ok(if read.cold { To::Cold(place) } else { To::Memory(place) });
         }
         if len == 0 {
             // Moves nothing, so its STag is not looked at (RFC 5041 §7.1).

@@ -100,6 +100,8 @@ pub(crate) struct OutboundRead {
     pub stag: u32,
     /// The sink.
     pub to: *mut u8,
+    /// It is in no cache.
+    pub cold: bool,
     pub len: u32,
     /// Bytes that came.
     pub got: u32,

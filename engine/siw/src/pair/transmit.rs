@@ -281,7 +281,7 @@ fn ask(outbox: &mut Outbox, entry: &Entry, from: rdma::Remote, msn: u32, random:
     outbox.open(&Header { last: true, opcode: Opcode::ReadRequest, place }, ReadRequest::LEN);
     outbox.inline(&request.encode());
     outbox.close(ddp::UNTAGGED_LEN + ReadRequest::LEN);
-    OutboundRead { stag, to, len: request.len, got: 0 }
+    OutboundRead { stag, to, cold: sink.is_some_and(|sink| sink.buf.is_cold()), len: request.len, got: 0 }
 }
 
 /// Frames the next piece of the response to a Read.

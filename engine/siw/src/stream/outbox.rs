@@ -5,10 +5,11 @@
 //! byte; what does not fit behind it waits with the pair.
 
 use super::socket::{AGAIN, Socket};
-use crate::limits::{HEADERS, INLINE, MAX_FPDU, OUTBOX, PIECES};
+use crate::limits::{HEADERS, INLINE, MAX_FPDU, OUTBOX, PIECES, PREFETCH};
 use crate::wire::crc::Crc32c;
 use crate::wire::{CRC, Header, LENGTH, ddp, mpa, padding};
 use libc::iovec;
+use primitives::prefetch;
 use rdma::limits::MAX_SGE;
 
 /// Bytes of the buffer of headers that one FPDU takes at the most: length, DDP header, payload that is copied (that of
@@ -197,6 +198,9 @@ impl Outbox {
             return Sent::All;
         }
         self.end_run();
+        for piece in &self.pieces[self.first..] {
+            prefetch(piece.iov_base.cast::<u8>().cast_const(), piece.iov_len.min(PREFETCH));
+        }
         // SAFETY: the pieces name this box's own bytes and memory that is valid by the contract of `payload`.
         let mut n = match unsafe { socket.writev(&self.pieces[self.first..]) } {
             Ok(n) => n,

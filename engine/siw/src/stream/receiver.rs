@@ -8,6 +8,7 @@ use super::socket::{AGAIN, Socket};
 use crate::limits::{DIRECT_MEMORY, DIRECT_MIN, DIRECT_WINDOW, STAGING};
 use crate::stats::Stats;
 use crate::wire::{CRC, Fault, Header, LENGTH, crc, ddp, padding};
+use primitives::copy_past_cache;
 
 /// What [`Receiver::step`] came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +52,8 @@ enum State {
     Staging,
     /// The payload is at the front of staging.
     Shown,
-    /// The next `left` bytes go to `to`.
-    Placing { to: *mut u8, left: usize },
+    /// The next `left` bytes go to `to`, which is `cold` or may be written by the kernel.
+    Placing { to: *mut u8, left: usize, cold: bool },
     /// Waits for padding and CRC.
     Trailer,
     /// Nothing more is looked at.
@@ -135,15 +136,21 @@ impl Receiver {
         matches!(self.state, State::Placing { .. })
     }
 
-    /// Puts the payload of the present segment at `to`; `true` if all of it is there: then no [`Step::Placed`] follows.
+    /// Puts the payload of the present segment at `to`, past the cache if that is `cold`; `true` if all of it is there:
+    /// then no [`Step::Placed`] follows.
     ///
     /// # Safety
-    /// `to` must be valid for writes of that many bytes until [`Step::Placed`], or until the receiver is dropped.
+    /// `to` must be valid for writes of that many bytes until [`Step::Placed`], or until the receiver is dropped. What is
+    /// cold is to be settled as [`copy_past_cache`] says.
     #[inline]
     #[must_use]
-    pub unsafe fn place(&mut self, to: *mut u8, stats: &mut Stats) -> bool {
+    pub unsafe fn place(&mut self, to: *mut u8, cold: bool, stats: &mut Stats) -> bool {
         debug_assert!(matches!(self.state, State::Deciding { .. }));
-        self.state = State::Placing { to, left: self.payload };
+        if cold {
+            // All of it is staged, however large.
+            self.large = 0;
+        }
+        self.state = State::Placing { to, left: self.payload, cold };
         self.place_staged(stats)
     }
 
@@ -190,7 +197,7 @@ impl Receiver {
     /// One call to the kernel.
     pub fn receive(&mut self, socket: &Socket, stats: &mut Stats) -> Received {
         let (to, left) = match self.state {
-            State::Placing { to, left } => (to, left),
+            State::Placing { to, left, cold: false } => (to, left),
             _ => (std::ptr::null_mut(), 0),
         };
         let window = self.window();
@@ -213,7 +220,7 @@ impl Receiver {
         stats.bytes_in += n as u64;
         let direct = n.min(left);
         if direct > 0 {
-            self.state = State::Placing { to: to.wrapping_add(direct), left: left - direct };
+            self.state = State::Placing { to: to.wrapping_add(direct), left: left - direct, cold: false };
             stats.direct += direct as u64;
         }
         self.tail += n - direct;
@@ -291,15 +298,22 @@ impl Receiver {
     /// is more to come.
     #[inline]
     fn place_staged(&mut self, stats: &mut Stats) -> bool {
-        let State::Placing { to, left } = self.state else { return true };
+        let State::Placing { to, left, cold } = self.state else { return true };
         let n = left.min(self.tail - self.head);
         if n > 0 {
             let from = &self.staging[self.head..self.head + n];
-            // SAFETY: `to` is valid for `left` ≥ `n` bytes (`place`); staging is private to this receiver.
-            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, n) };
+            // SAFETY: `to` is valid for `left` ≥ `n` bytes (`place`), and what is cold will be settled; staging is
+            // private to this receiver.
+            unsafe {
+                if cold {
+                    copy_past_cache(from.as_ptr(), to, n);
+                } else {
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, n);
+                }
+            }
             self.head += n;
             stats.copied += n as u64;
-            self.state = State::Placing { to: to.wrapping_add(n), left: left - n };
+            self.state = State::Placing { to: to.wrapping_add(n), left: left - n, cold };
         }
         if n == left {
             self.state = State::Trailer;

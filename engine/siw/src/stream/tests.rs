@@ -44,13 +44,15 @@ struct Taker {
     stats: Stats,
     taken: Vec<Vec<u8>>,
     placing: Option<Vec<u8>>,
+    /// The memory is said to be cold.
+    cold: bool,
 }
 
 impl Taker {
     fn new(crc: bool) -> Self {
         let mut receiver = Receiver::new();
         receiver.set_crc(crc);
-        Self { receiver, stats: Stats::default(), taken: vec![], placing: None }
+        Self { receiver, stats: Stats::default(), taken: vec![], placing: None, cold: false }
     }
 
     /// Steps as far as it goes; the fault, if there is one.
@@ -67,7 +69,7 @@ impl Taker {
                     } else {
                         let memory = self.placing.insert(vec![0xDB; len]);
                         // SAFETY: the memory is this taker's until the payload is placed.
-                        let there = unsafe { self.receiver.place(memory.as_mut_ptr(), &mut self.stats) };
+                        let there = unsafe { self.receiver.place(memory.as_mut_ptr(), self.cold, &mut self.stats) };
                         if there {
                             self.taken.extend(self.placing.take());
                         }
@@ -155,6 +157,25 @@ fn large_payloads_go_straight_to_their_place_and_small_ones_arrive_together() {
     let stats = taker.stats;
     assert_eq!(stats.copied + stats.direct, 5_000 + 480_000);
     assert!(stats.direct > 480_000 * 3 / 4, "{stats:?}");
+}
+
+#[test]
+fn what_is_bound_for_cold_memory_is_staged() {
+    let (socket, peer) = pair();
+    let large = fpdus(&[60_000; 8], false);
+    let peer = Socket::new(peer).unwrap();
+    let mut taker = Taker { cold: true, ..Taker::new(false) };
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            let mut at = 0;
+            while at < large.len() {
+                at += peer.write(&large[at..]).unwrap_or(0);
+            }
+        });
+        taker.until(&socket, 8);
+    });
+    assert!(taker.taken.iter().all(|p| *p == payload(60_000)));
+    assert_eq!((taker.stats.copied, taker.stats.direct), (480_000, 0));
 }
 
 #[test]

@@ -73,6 +73,13 @@ pub const PREFETCH: usize = 256;
 /// Bytes framed ahead of what the kernel took: no point in much more than a socket buffer takes.
 pub const OUTBOX: u64 = 1024 * 1024;
 
+/// How much a near peer may leave unacknowledged: what the kernel is asked for, which takes twice that, or
+/// `net.core.wmem_max` if it is less.
+pub const SEND_BUFFER: usize = 512 * 1024;
+
+/// A peer is near that answers within so many microseconds.
+pub const NEAR_MICROS: u32 = 500;
+
 /// Calls to send for one doorbell: another only when the kernel took all of the last and there is more.
 pub const SEND_CALLS: usize = 4;
 

@@ -191,6 +191,7 @@ impl Pair {
         self.outbound.reads.set_depth(self.depth.ird);
         self.inbound.reads.set_depth(self.depth.ord);
         if let Some(stream) = &mut self.stream {
+            stream.socket.bound_send_buffer();
             let wanted = match core.config.fpdu {
                 Fpdu::Segment => stream.socket.segment().unwrap_or(MIN_FPDU),
                 Fpdu::UpTo(bytes) => bytes as usize,

@@ -140,8 +140,8 @@ impl Receiver {
     /// then no [`Step::Placed`] follows.
     ///
     /// # Safety
-    /// `to` must be valid for writes of that many bytes until [`Step::Placed`], or until the receiver is dropped. What is
-    /// cold is to be settled as [`copy_past_cache`] says.
+    /// `to` must be valid for writes of that many bytes until [`Step::Placed`], or until the receiver is dropped. What
+    /// is cold is to be settled as [`copy_past_cache`] says.
     #[inline]
     #[must_use]
     pub unsafe fn place(&mut self, to: *mut u8, cold: bool, stats: &mut Stats) -> bool {

@@ -1,7 +1,7 @@
 //! The poller that keeps I/Os in flight.
 
 use bdev::{Bdev, Channel, DoneBatch, Io, Op, Status};
-use primitives::{Buf, Home, Tag};
+use primitives::{Buf, Tag};
 use reactors::{Drained, Nanos, Poller, Pools, Progress, Turn};
 
 use super::decide::Unit;
@@ -132,6 +132,10 @@ impl Load {
 
     fn reap(&mut self, pools: &mut Pools) {
         self.channel.reap(&mut self.batch);
+        if self.source.op == Op::Write {
+            // As whoever tells another of a write has to.
+            primitives::settle_copies();
+        }
         self.ios += self.batch.len() as u64;
         for done in self.batch.drain() {
             if done.status != Status::Ok {
@@ -142,7 +146,7 @@ impl Load {
             self.latencies.record(self.now.get().saturating_sub(self.started[usize::from(slot)].get()));
             self.idle.push(slot);
             match done.data {
-                Some(buf) if buf.home() == Home::Lent => self.channel.give_back(buf),
+                Some(buf) if buf.is_lent() => self.channel.give_back(buf),
                 Some(buf) => pools.give(buf),
                 None => {}
             }
@@ -165,7 +169,7 @@ impl Load {
 
 fn give(data: Option<Buf>, channel: &mut dyn Channel, pools: &mut Pools) {
     match data {
-        Some(buf) if buf.home() == Home::Lent => channel.give_back(buf),
+        Some(buf) if buf.is_lent() => channel.give_back(buf),
         Some(buf) => pools.give(buf),
         None => {}
     }

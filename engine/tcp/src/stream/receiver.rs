@@ -301,6 +301,7 @@ impl Receiver {
     fn window(&mut self, expect_large: bool) -> usize {
         let missing = match self.state {
             State::Staging => (self.data_len() + self.trailer_len()).saturating_sub(self.staged()),
+            State::Placing { left, cold: true, .. } => left.min(COLD_WINDOW),
             _ => DIRECT_WINDOW,
         };
         if self.staged() == 0 {
